@@ -1,0 +1,118 @@
+"""A checkpoint: tensors by official name, read lazily and in rows, whatever file they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import TYPE_CHECKING
+
+from py_rwkv.checkpoint import pth, safetensors
+from py_rwkv.checkpoint.names import normalise
+from py_rwkv.checkpoint.safetensors import ITEMSIZE, TensorInfo
+from py_rwkv.checkpoint.source import ByteSource
+from py_rwkv.errors import RwkvError
+from py_rwkv.lazy import np
+
+if TYPE_CHECKING:
+    from py_rwkv.quant.encoding import F32
+
+Reader = Callable[[TensorInfo, int, int], bytes]  # (tensor, first row, rows) -> contiguous bytes
+
+
+class Checkpoint:
+    """`tensors` under official names; `metadata` is safetensors' `__metadata__`; `name` is the file's."""
+
+    def __init__(self, name: str, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str], reader: Reader) -> None:
+        self.name, self.metadata, self._reader = name, dict(metadata), reader
+        self.on_read: Callable[[str, int], None] | None = None  # told (tensor, bytes) after every read
+        self.tensors: dict[str, TensorInfo] = {short: tensors[long] for short, long in normalise(tensors).items()}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: t.shape for name, t in self.tensors.items()}
+
+    def read(self, name: str, first: int = 0, rows: int | None = None) -> bytes:
+        """Rows first … first + rows (all of them by default) as contiguous little-endian bytes in the file's dtype."""
+        t = self.tensors[name]
+        total = t.shape[0] if t.shape else 1
+        rows = total - first if rows is None else rows
+        if not 0 <= first <= first + rows <= total:
+            raise RwkvError("internal", reason=f"rows {first}+{rows} of {name} {t.shape} were asked for")
+        data = self._reader(t, first, rows)
+        if self.on_read:
+            self.on_read(name, len(data))
+        return data
+
+    def f32(self, name: str, first: int = 0, rows: int | None = None) -> F32:
+        """The same rows as numbers, f32 [rows, …]. RwkvError `unsupported-dtype` unless the tensor is F32, F16 or BF16."""
+        t = self.tensors[name]
+        return to_f32(name, t.dtype, self.read(name, first, rows)).reshape(-1, *t.shape[1:]) if t.shape else to_f32(name, t.dtype, self.read(name))
+
+
+def to_f32(name: str, dtype: str, data: bytes) -> F32:
+    """The numbers in `data`, flat."""
+    if dtype == "F32":
+        return np.frombuffer(data, "<f4").astype(np.float32, copy=False)
+    if dtype == "F16":
+        return np.frombuffer(data, "<f2").astype(np.float32)
+    if dtype == "BF16":  # the upper half of an f32
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    raise RwkvError("unsupported-dtype", name=name, found=dtype)
+
+
+def open_checkpoint(source: ByteSource) -> Checkpoint:
+    """Look at the first bytes and open what it is. RwkvError: `unsupported-file` (named), `lfs-pointer`, and the formats' own."""
+    start = source.read(0, min(source.size, 64))
+    if start.startswith(b"PK\x03\x04"):
+        return Checkpoint(source.name, pth.read_index(source), {}, _pth_reader(source))
+    if start.startswith(b"version https://git-lfs"):
+        raise RwkvError("lfs-pointer", name=source.name)
+    if start[8:9] == b"{" and not start.lstrip().startswith(b"{"):
+        tensors, metadata = safetensors.read_header(source)
+        return Checkpoint(source.name, tensors, metadata, _safetensors_reader(source))
+    raise RwkvError("unsupported-file", name=source.name, found=_describe(start))
+
+
+def _describe(start: bytes) -> str:
+    text = start.lstrip().lower()
+    for magic, what in (
+        (b"gguf", "a GGUF file (llama.cpp)"),
+        (b"fmgg", "an rwkv.cpp (ggml) file"),
+        (b"\x80\x02\x8a\nl\xfc\x9cf\xf9 j\xa8p\x19", "a .pth in PyTorch's old format (from before version 1.6); load it with PyTorch and save it again"),
+        (b"\x80", "a bare pickle file"),
+        (b"<!doctype", "a web page instead of a file"),
+        (b"<html", "a web page instead of a file"),
+        (b"\x1f\x8b", "a gzip archive"),
+        (b"7z\xbc\xaf", "a 7z archive"),
+        (b"{", "a JSON file"),
+        (b"\x93numpy", "a numpy array file"),
+    ):
+        if text.startswith(magic):
+            return what
+    return "an empty file" if not start else f"a file that starts with {start[:8].hex(' ')}"
+
+
+def _safetensors_reader(source: ByteSource) -> Reader:
+    def read(t: TensorInfo, first: int, rows: int) -> bytes:
+        row = t.nbytes // max(1, t.shape[0]) if t.shape else t.nbytes
+        return source.read(t.offset + first * row, rows * row)
+
+    return read
+
+
+def _pth_reader(source: ByteSource) -> Reader:
+    gathered: tuple[str, bytes] = "", b""  # the last tensor that had to be gathered whole: its rows are asked for in turn
+
+    def read(t: TensorInfo, first: int, rows: int) -> bytes:
+        nonlocal gathered
+        assert isinstance(t, pth.PthTensor)
+        row = prod(t.shape[1:]) * ITEMSIZE[t.dtype]
+        if t.contiguous:
+            return source.read(pth.absolute(source, t) + first * row, rows * row)
+        if gathered[0] != t.name:
+            flat = np.frombuffer(source.read(pth.absolute(source, t), t.span), f"V{ITEMSIZE[t.dtype]}")
+            view = np.lib.stride_tricks.as_strided(flat, t.shape, tuple(s * flat.itemsize for s in t.stride), writeable=False)
+            gathered = t.name, view.tobytes()
+        return gathered[1][first * row : (first + rows) * row]
+
+    return read

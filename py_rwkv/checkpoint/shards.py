@@ -1,0 +1,157 @@
+"""Packed tensors → safetensors shards named by their sha256, and where they go: a directory, or memory.
+
+Inside a shard every tensor starts at a multiple of 4 bytes and may be read up to the next multiple of 4: small tensors named `~pad.N` fill the gaps that
+safetensors forbids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from py_rwkv.checkpoint.manifest import Manifest, Shard, Stored, StoredPiece
+from py_rwkv.checkpoint.safetensors import Piece, header
+from py_rwkv.errors import RwkvError
+
+LIMIT = 32 << 20
+SHARD_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
+HEADER_PER_TENSOR = 160  # more than a header entry takes, beside the name
+
+
+class Sink(Protocol):
+    """Takes shards as they are made; the model exists when `finish` returns, and nothing of it after `abort`."""
+
+    def shard(self, sha256: str, data: bytes) -> None: ...
+    def finish(self, manifest: Manifest) -> None: ...
+    def abort(self) -> None: ...
+
+
+class ShardWriter:
+    """Feed tensors with `add`, then `close`; `index` and `shards` are then what the manifest says about them."""
+
+    def __init__(self, sink: Sink, limit: int = LIMIT) -> None:
+        self.sink, self.limit = sink, limit
+        self.index: dict[str, Stored] = {}
+        self.shards: list[Shard] = []
+        self._open: list[tuple[str, int, Piece]] = []  # tensor name, first row, piece; the shard being filled
+        self._used = 0
+
+    def add(self, tensor: Piece) -> None:
+        """A tensor that fits into one shard stays whole; a larger one is cut between rows into pieces `NAME@FIRSTROW`."""
+        self.index[tensor.name] = Stored(tensor.dtype, tensor.shape, ())
+        if self._cost(tensor) <= self.limit:
+            return self._append(tensor.name, 0, tensor)
+        rows = tensor.shape[0]
+        row = len(tensor.data) // rows
+        step = (self.limit - HEADER_PER_TENSOR - len(tensor.name) - 32) // row
+        step -= step % 4 if step > 4 else 0  # so that pieces end at multiples of 4 bytes
+        if step < 1:
+            raise RwkvError("internal", reason=f"a row of {tensor.name} ({row} bytes) does not fit into a shard")
+        data = memoryview(tensor.data)
+        for first in range(0, rows, step):
+            count = min(step, rows - first)
+            piece = Piece(f"{tensor.name}@{first}", tensor.dtype, (count, *tensor.shape[1:]), data[first * row : (first + count) * row])
+            self._append(tensor.name, first, piece)
+
+    def close(self) -> None:
+        self._flush()
+
+    def _cost(self, p: Piece) -> int:
+        return len(p.data) + HEADER_PER_TENSOR + len(p.name) + (HEADER_PER_TENSOR + 12 if len(p.data) % 4 else 0)
+
+    def _append(self, name: str, first_row: int, piece: Piece) -> None:
+        if self._used + self._cost(piece) > self.limit:
+            self._flush()
+        self._open.append((name, first_row, piece))
+        if pad := -len(piece.data) % 4:
+            self._open.append(("", 0, Piece(f"~pad.{len(self._open)}", "U8", (pad,), bytes(pad))))
+        self._used += self._cost(piece)
+
+    def _flush(self) -> None:
+        if not self._open:
+            return
+        pieces = [p for _, _, p in self._open]
+        head = header(pieces)
+        at = len(head)
+        for name, first_row, p in self._open:
+            if name:
+                t = self.index[name]
+                self.index[name] = Stored(t.dtype, t.shape, (*t.pieces, StoredPiece(len(self.shards), at, len(p.data), first_row)))
+            at += len(p.data)
+        data = b"".join([head, *(p.data for p in pieces)])
+        self._open, self._used = [], 0
+        digest = sha256(data).hexdigest()
+        self.shards.append(Shard(digest, len(data)))
+        self.sink.shard(digest, data)
+
+
+class MemorySink:
+    """Keeps the shards in a dictionary {sha256: bytes}."""
+
+    def __init__(self) -> None:
+        self.shards: dict[str, bytes] = {}
+        self.manifest: Manifest | None = None
+
+    def shard(self, sha256: str, data: bytes) -> None:
+        self.shards[sha256] = data
+
+    def finish(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    def abort(self) -> None:
+        self.shards.clear()
+
+
+class DirectorySink:
+    """Writes a model directory: each file under a temporary name first, the manifest last. An older model in the same directory is replaced at the end.
+
+    RwkvError: `destination-in-use` if the directory holds anything but a model, `cannot-write` (full disk, missing permission).
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._created: list[Path] = []
+        with _writing(self.path):
+            present = {p.name for p in self.path.iterdir()} if self.path.exists() else set()
+        foreign = sorted(n for n in present if n != "manifest.json" and not SHARD_NAME.fullmatch(n.removesuffix(".part")))
+        if foreign and "manifest.json" not in present:
+            raise RwkvError("destination-in-use", name=str(path), found=foreign[0])
+        self._before = {n for n in present if SHARD_NAME.fullmatch(n)}
+        self._kept: set[str] = set()
+
+    def shard(self, sha256: str, data: bytes) -> None:
+        self._write(f"{sha256}.safetensors", data)
+
+    def finish(self, manifest: Manifest) -> None:
+        self._write("manifest.json", manifest.to_json().encode())
+        with _writing(self.path):
+            for name in self._before - self._kept:
+                (self.path / name).unlink(missing_ok=True)
+
+    def abort(self) -> None:
+        with contextlib.suppress(OSError):
+            for path in self._created:
+                path.unlink(missing_ok=True)
+            self.path.rmdir()  # only if it is empty
+
+    def _write(self, name: str, data: bytes) -> None:
+        with _writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            part = self.path / f"{name}.part"
+            self._created.append(part)
+            part.write_bytes(data)
+            os.replace(part, self.path / name)
+            self._kept.add(name)
+            self._created[-1:] = [self.path / name] if name not in self._before else []
+
+
+@contextlib.contextmanager
+def _writing(path: Path):  # type: ignore[no-untyped-def]
+    try:
+        yield
+    except OSError as e:
+        raise RwkvError("cannot-write", name=str(e.filename or path), reason=e.strerror or str(e)) from e

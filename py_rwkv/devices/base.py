@@ -1,0 +1,59 @@
+"""What a device is: it allocates a Program's buffers, takes shards, replays steps, and moves session state. It knows nothing of RWKV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from py_rwkv.models.builder import Limits, Tuning
+from py_rwkv.program import Buffer, Program, Step
+from py_rwkv.runtime.upload import Upload
+
+
+class Device(Protocol):
+    """All methods that wait for the device are coroutines, so that one engine serves `wgpu`, numpy and the page."""
+
+    kind: str  # "numpy" | "wgpu" | "webgpu"
+    adapter: str  # a name for people
+    limits: Limits
+    decode: Tuning  # tile sizes this device wants for one-row programs
+    prefill: Tuning
+
+    async def allocate(self, programs: Sequence[Program]) -> None:
+        """Make the programs' buffers, zeroed; the same name is the same memory."""
+
+    async def compile(self, progress: Callable[[int, int], None]) -> None:
+        """Build the allocated programs' pipelines; `progress(done, total)` counts them."""
+
+    async def upload(self, shard: Any, uploads: Sequence[Upload]) -> None:
+        """Copy pieces of a shard (bytes, or the page's handle of one) into weight buffers."""
+
+    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0) -> bytes:
+        """One replay. Returns the first `nbytes` of the buffer `read`, or waits for the end of the work when nothing is read."""
+
+    async def read_state(self, slot: int) -> dict[str, bytes]:
+        """The recurrent state of a slot: buffer name → f32 bytes."""
+
+    def write_state(self, slot: int, state: dict[str, bytes]) -> None: ...
+    def copy_state(self, source: int, target: int) -> None: ...
+    def clear_state(self, slot: int) -> None: ...
+    def gpu_bytes(self) -> int: ...
+    def close(self) -> None: ...
+
+
+def merged_buffers(programs: Sequence[Program]) -> dict[str, Buffer]:
+    """Every buffer of some programs by name; a name stands for one size."""
+    merged: dict[str, Buffer] = {}
+    for program in programs:
+        for name, buffer in program.buffers.items():
+            if merged.setdefault(name, buffer).nbytes != buffer.nbytes:
+                raise ValueError(f"buffer {name} has two sizes: {merged[name].nbytes} and {buffer.nbytes}")
+    return merged
+
+
+def slot_span(buffer: Buffer, slot: int) -> tuple[int, int]:
+    """First byte and size of a slot in a state buffer."""
+    size = 4
+    for n in buffer.shape[1:]:
+        size *= n
+    return slot * size, size

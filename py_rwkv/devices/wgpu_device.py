@@ -1,0 +1,148 @@
+"""The native device: a Program on Vulkan, Metal or D3D12 through the PyPI package `wgpu` (wgpu-native). Same replay as web/engine/gpu.js."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from py_rwkv.devices.base import merged_buffers, slot_span
+from py_rwkv.errors import RwkvError
+from py_rwkv.models.builder import HARDWARE, SOFTWARE, Limits, Tuning, prefill_tuning
+from py_rwkv.program import STEP_BYTES, Buffer, Program, Step
+from py_rwkv.runtime.upload import Upload, gathered
+
+READABLE = frozenset({"state", "output"})
+WANTED = {"max-storage-buffer-binding-size": 2 << 30, "max-buffer-size": 2 << 30}  # asked for as far as the adapter has them
+
+
+def request_adapter() -> Any:
+    """The best adapter, or RwkvError `no-adapter`."""
+    try:
+        import wgpu
+
+        return wgpu.gpu.request_adapter_sync(power_preference="high-performance")
+    except Exception as e:  # wgpu raises many types when a driver or its library is missing
+        raise RwkvError("no-adapter", reason=str(e) or type(e).__name__) from e
+
+
+class WgpuDevice:
+    """Pipelines and bind groups are made once; a step is one uniform write, one pass, one submit."""
+
+    kind = "wgpu"
+
+    def __init__(self, adapter: Any = None, *, tuning: Tuning | None = None) -> None:
+        self._adapter = adapter or request_adapter()
+        info, have = self._adapter.info, self._adapter.limits
+        self.adapter = f"{info['device']} ({info['backend_type']})"
+        software = info["adapter_type"] == "CPU"
+        self.device = self._adapter.request_device_sync(required_limits={k: min(v, have[k]) for k, v in WANTED.items()})
+        got = self.device.limits
+        self.limits = Limits(got["max-storage-buffer-binding-size"], got["max-buffer-size"], got["max-compute-workgroups-per-dimension"])
+        self.decode = tuning or (SOFTWARE if software else HARDWARE)
+        self.prefill = prefill_tuning(self.decode)
+        self.queue = self.device.queue
+        self.buffers: dict[str, Buffer] = {}
+        self.memory: dict[str, Any] = {}
+        self._programs: Sequence[Program] = ()
+        self._calls: dict[str, list[tuple[Any, Any, Any]]] = {}
+        self._kept: dict[str, bytes] = {}
+        self._modules: dict[str, Any] = {}
+
+    async def allocate(self, programs: Sequence[Program]) -> None:
+        import wgpu
+
+        self._programs = programs
+        self.buffers = merged_buffers(programs)
+        usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
+        for name, buffer in self.buffers.items():
+            self.memory[name] = self.device.create_buffer(label=name, size=buffer.nbytes, usage=usage)
+            if buffer.data:
+                self.queue.write_buffer(self.memory[name], 0, buffer.data)
+        self._step = self.device.create_buffer(size=STEP_BYTES, usage=wgpu.BufferUsage.UNIFORM | wgpu.BufferUsage.COPY_DST)
+
+    async def compile(self, progress: Callable[[int, int], None]) -> None:
+        wires = [(p, p.to_wire()) for p in self._programs]
+        total, done = sum(len(w["pipelines"]) for _, w in wires), 0
+        for program, wire in wires:
+            pipelines = []
+            for spec in wire["pipelines"]:
+                pipelines.append(self._pipeline(spec["label"], spec["code"], spec["reads"], spec["writes"]))
+                done += 1
+                progress(done, total)
+            self._calls[program.name] = []
+            for call, (pipeline, _, _) in zip(program.calls, wire["calls"], strict=True):
+                layout, compiled = pipelines[pipeline]
+                resources = [self._step, *(self.memory[b.name] for b in call.buffers)]
+                entries = [{"binding": i, "resource": {"buffer": r, "offset": 0, "size": r.size}} for i, r in enumerate(resources)]
+                self._calls[program.name].append((compiled, self.device.create_bind_group(layout=layout, entries=entries), call))
+
+    def _pipeline(self, label: str, code: str, reads: int, writes: int) -> tuple[Any, Any]:
+        if code not in self._modules:
+            kinds = ["uniform"] + ["read-only-storage"] * reads + ["storage"] * writes
+            entries = [{"binding": i, "visibility": 4, "buffer": {"type": kind}} for i, kind in enumerate(kinds)]  # 4: compute
+            layout = self.device.create_bind_group_layout(entries=entries)
+            module = self.device.create_shader_module(label=label, code=code)
+            pipeline = self.device.create_compute_pipeline(
+                label=label,
+                layout=self.device.create_pipeline_layout(bind_group_layouts=[layout]),
+                compute={"module": module, "entry_point": "main"},
+            )
+            self._modules[code] = (layout, pipeline)
+        pair: tuple[Any, Any] = self._modules[code]
+        return pair
+
+    async def upload(self, shard: Any, uploads: Sequence[Upload]) -> None:
+        for u in uploads:
+            data = gathered(u, shard, self._kept)
+            if u.buffer:
+                self.queue.write_buffer(self.memory[u.buffer], u.to, data + bytes(-len(data) % 4))
+
+    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0) -> bytes:
+        self.queue.write_buffer(self._step, 0, step.encode())
+        encoder = self.device.create_command_encoder()
+        compute = encoder.begin_compute_pass()
+        for pipeline, bindings, call in self._calls[program]:
+            x, y = (d.workgroups(step) for d in call.grid)
+            if x * y:
+                compute.set_pipeline(pipeline)
+                compute.set_bind_group(0, bindings)
+                compute.dispatch_workgroups(x, y)
+        compute.end()
+        self.queue.submit([encoder.finish()])
+        if read:
+            return bytes(self.queue.read_buffer(self.memory[read], 0, nbytes))
+        self.queue.read_buffer(next(iter(self.memory.values())), 0, 4)  # waits for the work; wgpu 0.32's on_submitted_work_done raises a TypeError
+        return b""
+
+    def _states(self) -> list[Buffer]:
+        return [b for b in self.buffers.values() if b.role == "state"]
+
+    async def read_state(self, slot: int) -> dict[str, bytes]:
+        return {b.name: bytes(self.queue.read_buffer(self.memory[b.name], *slot_span(b, slot))) for b in self._states()}
+
+    def write_state(self, slot: int, state: dict[str, bytes]) -> None:
+        for b in self._states():
+            self.queue.write_buffer(self.memory[b.name], slot_span(b, slot)[0], state[b.name])
+
+    def copy_state(self, source: int, target: int) -> None:
+        encoder = self.device.create_command_encoder()
+        for b in self._states():
+            at, size = slot_span(b, source)
+            encoder.copy_buffer_to_buffer(self.memory[b.name], at, self.memory[b.name], slot_span(b, target)[0], size)
+        self.queue.submit([encoder.finish()])
+
+    def clear_state(self, slot: int) -> None:
+        encoder = self.device.create_command_encoder()
+        for b in self._states():
+            encoder.clear_buffer(self.memory[b.name], *slot_span(b, slot))
+        self.queue.submit([encoder.finish()])
+
+    def gpu_bytes(self) -> int:
+        return sum(b.nbytes for b in self.buffers.values()) + STEP_BYTES
+
+    def close(self) -> None:
+        for memory in self.memory.values():
+            memory.destroy()
+        self.memory.clear()
+        self._calls.clear()
+

@@ -1,0 +1,107 @@
+"""What a kernel is: one WGSL file, one numpy reference, one declaration of bindings and constants.
+
+The declaration gives every array's type and shape in terms of the constants (`"f32[rows, C]"`; `rows`, `outputs` and `slots` come from the step), so that one
+parametrised test can draw inputs for any kernel and hold the two implementations against each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from py_rwkv.resources import shader_dir
+
+Value = int | float | str
+Constants = Mapping[str, Any]
+Reference = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One grid dimension: ceil(count · per / tile) workgroups, count being 1, rows, runs or outputs of the step."""
+
+    per: int = 1
+    tile: int = 1
+    count: str = "1"
+
+    def workgroups(self, step: Any) -> int:
+        return -(-(1 if self.count == "1" else getattr(step, self.count)) * self.per // self.tile)
+
+
+PER_ROW, PER_RUN, PER_OUTPUT = (Dim(count=c) for c in ("rows", "runs", "outputs"))
+Grid = Callable[[Constants], tuple[Dim, ...]]
+
+
+@dataclass
+class Kernel:
+    """One fused operation.
+
+    reads, writes: array name → type and shape; they are bindings 1, 2, … in that order (binding 0 is the step). `writes` may also be read.
+    constants: names of the WGSL `const`s a call must set; grid: workgroups as a function of them. cases: constant sets for the pair test.
+    """
+
+    name: str
+    reads: Mapping[str, str]
+    writes: Mapping[str, str]
+    constants: tuple[str, ...]
+    grid: Grid
+    cases: tuple[Mapping[str, Value], ...] = ()
+    prepare: Callable[..., None] | None = None  # test inputs that must be consistent with each other
+    unordered: tuple[str, ...] = ()  # written in no particular order
+    run: Reference = field(default=lambda **_: None)
+
+    def reference(self, function: Reference) -> Reference:
+        """Decorator: `function(step, c, memo, **arrays)` computes the kernel with numpy, in place on the arrays it writes.
+
+        c: the constants as attributes; memo(key, make): a cache that lives as long as the weights (decoded matrices).
+        """
+        self.run = function
+        return function
+
+
+KERNELS: dict[str, Kernel] = {}
+
+
+def kernel(name: str, **declaration: Any) -> Kernel:
+    """Declare a kernel and register it under its name."""
+    KERNELS[name] = Kernel(name, **declaration)
+    return KERNELS[name]
+
+
+@lru_cache(maxsize=None)
+def _source(path: str) -> str:
+    return (shader_dir() / path).read_text("utf-8")
+
+
+def render(name: str, constants: Mapping[str, Value]) -> str:
+    """The WGSL of a kernel with its `const NAME: T = default;` lines set and its `//!include` lines replaced.
+
+    An include may name a constant: `//!include lib/weight_{encoding}.wgsl`.
+    """
+    text = _source(f"{name}.wgsl")
+    text = re.sub(r"^//!include (.*)$", lambda m: _source(m[1].format_map(constants)), text, flags=re.M)
+    for key in KERNELS[name].constants:
+        value = constants[key]
+        if isinstance(value, str):
+            continue  # chooses an include
+        literal = f"{value}u" if isinstance(value, int) else repr(float(value))
+        text, found = re.subn(rf"^const {key}: (\w+) = [^;]*;", rf"const {key}: \g<1> = {literal};", text, flags=re.M)
+        if found != 1:
+            raise KeyError(f"{name}.wgsl has {found} declarations of const {key}")
+    return text
+
+
+def shape_of(declared: str, sizes: Mapping[str, int]) -> tuple[str, tuple[int, ...]]:
+    """`"f32[rows,4+2*K]"` → `("f32", (rows, 4 + 2K))`. Sums of products of names and numbers; no eval."""
+    kind, _, dims = declared.rstrip("]").partition("[")
+
+    def term(text: str) -> int:
+        product = 1
+        for factor in text.split("*"):
+            product *= int(factor) if factor.strip().isdigit() else sizes[factor.strip()]
+        return product
+
+    return kind, tuple(sum(term(t) for t in dim.split("+")) for dim in dims.split(","))

@@ -1,0 +1,22 @@
+"""LayerNorm of the rows that go through the head: out[j] = LN(x[row of output j])."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from py_rwkv.kernels.base import PER_OUTPUT, Dim, kernel
+from py_rwkv.kernels.norm import layer_norm_of
+
+layer_norm = kernel(
+    "layer_norm",
+    reads={"x": "f32[rows,C]", "norm": "f32[2,C]"},
+    writes={"out": "f32[outputs,C]"},
+    constants=("C", "PER", "WG", "reduce"),
+    grid=lambda c: (Dim(c["C"] // 4, c["PER"] * c["WG"]), PER_OUTPUT),
+    cases=({"C": 64, "PER": 4, "WG": 16, "reduce": "one"}, {"C": 200, "PER": 1, "WG": 64, "reduce": "many"}),
+)
+
+
+@layer_norm.reference
+def _(step: Any, c: Any, memo: Any, x: Any, norm: Any, out: Any) -> None:
+    out[:] = layer_norm_of(x[list(step.output_rows)], norm)

@@ -1,0 +1,44 @@
+"""out[t] = act(W x[t]), or out[t] += W x[t]: every matrix that stands alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from py_rwkv.kernels import weights as w
+from py_rwkv.kernels.activation import activate
+from py_rwkv.kernels.base import PER_OUTPUT, Dim, kernel
+
+_one = {"ROWS": 4, "TOKENS": 1, "LANES": 1, "WG": 64, "reduce": "one"}
+_tile = {"ROWS": 8, "TOKENS": 4, "LANES": 1, "WG": 32, "reduce": "one"}
+_many = {"ROWS": 2, "TOKENS": 2, "LANES": 16, "WG": 64, "reduce": "many"}
+
+
+def _case(m: int, k: int, encoding: str, tile: dict[str, Any], **more: int) -> dict[str, Any]:
+    return {"M": m, "K": k, "ACT": 0, "ADD": 0, "PER_OUTPUT": 0, "OUT_STRIDE": m, "OUT_AT": 0} | tile | w.layout(encoding, k) | more
+
+
+matmul = kernel(
+    "matmul",
+    reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[tokens,K]"},
+    writes={"out": "f32[tokens,OUT_STRIDE]"},
+    constants=("M", "K", "CHUNKS", "BLOCKS", "ROWS", "TOKENS", "LANES", "WG", "ACT", "ADD", "PER_OUTPUT", "OUT_STRIDE", "OUT_AT", "encoding", "reduce"),
+    grid=lambda c: (Dim(-(-c["M"] // c["ROWS"]), c["WG"] // c["LANES"]), Dim(1, c["TOKENS"], "outputs" if c["PER_OUTPUT"] else "rows")),
+    cases=(
+        _case(256, 64, "int8", _one, ACT=3),
+        _case(50, 200, "int8", _tile, ADD=1),
+        _case(33, 1024, "int8", _many, ACT=1),
+        _case(40, 24, "f16", _one, ACT=2),
+        _case(64, 64, "f16", _tile),
+        _case(70, 40, "f16", _many, ADD=1),
+        _case(64, 256, "f32", _one),
+        _case(99, 36, "f32", _tile, OUT_STRIDE=200, OUT_AT=100, PER_OUTPUT=1),
+        _case(17, 64, "f32", _many, PER_OUTPUT=1),
+    ),
+)
+
+
+@matmul.reference
+def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, x: Any, out: Any) -> None:
+    y = activate(c.ACT, x @ w.matrix(memo, c.encoding, weights, scales, c.M, c.K).T)
+    columns = slice(c.OUT_AT, c.OUT_AT + c.M)
+    out[:, columns] = out[:, columns] + y if c.ADD else y

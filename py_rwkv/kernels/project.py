@@ -1,0 +1,47 @@
+"""Several matrices of the same width in one dispatch: out[t, m] = act_m(W[m] · x[source_m, t]).
+
+The matrices are stacked by rows, each padded to a multiple of 16; `table` holds (source, activation) for every 16 rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from py_rwkv.kernels import weights as w
+from py_rwkv.kernels.activation import activate
+from py_rwkv.kernels.base import Dim, kernel
+
+_case = {"M": 96, "TILES": 6, "ROWS": 8, "TOKENS": 1, "LANES": 1, "WG": 64, "reduce": "one", "S": 3}
+
+
+def _prepare(rng: Any, c: Any, table: Any, **_: Any) -> None:
+    table[:, 0] = rng.integers(0, c.S, len(table))
+    table[:, 1] = rng.integers(0, 4, len(table))
+
+
+project = kernel(
+    "project",
+    reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[S,rows,K]", "table": "u32[TILES,2]"},
+    writes={"out": "f32[rows,M]"},
+    constants=("M", "K", "CHUNKS", "BLOCKS", "ROWS", "TOKENS", "LANES", "WG", "encoding", "reduce"),
+    grid=lambda c: (Dim(-(-c["M"] // c["ROWS"]), c["WG"] // c["LANES"]), Dim(1, c["TOKENS"], "rows")),
+    cases=(
+        {**_case, "K": 64, **w.layout("int8", 64)},
+        {**_case, "K": 40, **w.layout("f16", 40), "TOKENS": 4},
+        {**_case, "K": 256, **w.layout("int8", 256), "ROWS": 4, "TOKENS": 2, "LANES": 16, "reduce": "many"},
+    ),
+    prepare=_prepare,
+)
+
+
+@project.reference
+def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, x: Any, table: Any, out: Any) -> None:
+    matrix = w.matrix(memo, c.encoding, weights, scales, c.M, c.K)
+    segments = table.tolist()
+    start = 0
+    for i in range(1, len(segments) + 1):  # neighbouring tiles with the same input and activation go together
+        if i == len(segments) or segments[i] != segments[start]:
+            source, act = segments[start]
+            rows = slice(16 * start, 16 * i)
+            out[:, rows] = activate(act, x[source] @ matrix[rows].T)
+            start = i

@@ -1,0 +1,46 @@
+"""Weight matrices as kernels see them: a byte buffer of 16-column chunks and a buffer of f16 scales."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, prod
+from typing import TYPE_CHECKING, Any, cast
+
+from py_rwkv.quant import ENCODINGS
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+Memo = Callable[[Any, Callable[[], Any]], Any]
+BLOCK = 64  # columns that share a scale
+NUMPY = {"F32": "<f4", "F16": "<f2", "I8": "i1"}
+ITEM = {"F32": 4, "F16": 2, "I8": 1}
+
+
+def padded(columns: int) -> int:
+    """Columns as stored: a multiple of 16."""
+    return ceil(columns / 16) * 16
+
+
+def layout(encoding: str, columns: int) -> dict[str, int | str]:
+    """The constants every kernel that reads a matrix needs."""
+    return {"encoding": encoding, "CHUNKS": padded(columns) // 16, "BLOCKS": ceil(padded(columns) / BLOCK)}
+
+
+def row_bytes(encoding: str, columns: int) -> dict[str, int]:
+    """Bytes a row takes in each stored part: suffix → bytes ("" the weights, ".scale" their scales where the encoding has them)."""
+    parts = ENCODINGS[encoding].layout(1, padded(columns))
+    return {suffix: prod(shape) * ITEM[dtype] for suffix, (dtype, shape) in parts.items()}
+
+
+def matrix(memo: Memo, encoding: str, weights: ndarray, scales: ndarray, rows: int, columns: int, at: int = 0, scale_at: int = 0) -> ndarray:
+    """Decode `rows` × `columns` weights that start at chunk `at` and scale `scale_at`: f32 [rows, columns], remembered by `memo`."""
+
+    def make() -> ndarray:
+        parts = {}
+        for suffix, (dtype, shape) in ENCODINGS[encoding].layout(rows, padded(columns)).items():
+            memory, start = (scales, 2 * scale_at) if suffix else (weights, at * row_bytes(encoding, 16)[""])
+            parts[suffix] = memory[start : start + prod(shape) * ITEM[dtype]].view(NUMPY[dtype]).reshape(shape)
+        return ENCODINGS[encoding].decode(parts)[:, :columns]
+
+    return cast("ndarray", memo((weights.__array_interface__["data"][0], at, rows, columns), make))

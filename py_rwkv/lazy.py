@@ -1,0 +1,19 @@
+"""numpy, imported on first use: the chat path in the page must start without it."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+
+    class _Lazy(ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module(self.__name__), name)
+
+    np = _Lazy("numpy")
+
+__all__ = ["np"]

@@ -1,0 +1,187 @@
+"""The Program: a model as plain data. Buffers, kernel calls in order, and the step block that drives one replay.
+
+A Program knows shapes and bytes, not devices: the numpy device interprets it, `wgpu` and the page compile it once and replay it with one call per step.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from py_rwkv.kernels.base import KERNELS, Dim, Value, render
+
+MAX_ROWS = 128  # rows (tokens) in one step; also the length of `Step.entries` in shaders/lib/step.wgsl
+STEP_BYTES = 16 + 32 * MAX_ROWS
+ITEM_BYTES = {"f32": 4, "u32": 4, "u8": 1}
+ROLES = ("weight", "constant", "state", "scratch", "output")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows `first … first + rows` of a packed tensor, copied to byte `at` of a buffer (`row_bytes` bytes a row)."""
+
+    tensor: str
+    first: int
+    rows: int
+    row_bytes: int
+    at: int
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A named piece of device memory. `state` buffers start with an axis of slots, one slot per session."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: str
+    parts: tuple[Part, ...] = ()  # weight: where its bytes come from
+    data: bytes = b""  # constant: its bytes
+    encoding: str = ""  # weight matrices: how kernels decode them
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the device, a multiple of 16 (a vec4 load never runs over the end)."""
+        return -(-prod(self.shape) * ITEM_BYTES[self.dtype] // 16) * 16
+
+
+@dataclass(frozen=True)
+class Call:
+    """One dispatch: a kernel with its constants, its buffers in declaration order, and its grid."""
+
+    kernel: str
+    constants: Mapping[str, Value]
+    buffers: tuple[Buffer, ...]
+    grid: tuple[Dim, ...]  # x and y
+    point: str  # where in the model: "layer.3.att.output"; hooks, dumps and profiles use this name
+    weight_bytes: int  # weight bytes one token makes it read
+
+
+@dataclass(frozen=True)
+class Run:
+    """Consecutive tokens of one session in a step. `outputs`: how many of its last rows need logits."""
+
+    slot: int
+    tokens: Sequence[int]
+    outputs: int = 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one replay works on: a few runs, laid out row after row."""
+
+    tokens: tuple[int, ...]
+    slots: tuple[int, ...]  # per row
+    spans: tuple[tuple[int, int], ...]  # per run: first and last row
+    output_rows: tuple[int, ...]
+
+    @classmethod
+    def of(cls, runs: Iterable[Run]) -> Step:
+        """Lay out the runs. Raises ValueError for an empty or over-full step, an unknown slot order is the caller's business."""
+        tokens: list[int] = []
+        slots: list[int] = []
+        spans: list[tuple[int, int]] = []
+        outputs: list[int] = []
+        for run in runs:
+            first = len(tokens)
+            tokens.extend(run.tokens)
+            slots.extend([run.slot] * len(run.tokens))
+            spans.append((first, len(tokens) - 1))
+            outputs.extend(range(len(tokens) - run.outputs, len(tokens)))
+        if not 0 < len(tokens) <= MAX_ROWS:
+            raise ValueError(f"a step takes 1 to {MAX_ROWS} rows, not {len(tokens)}")
+        return cls(tuple(tokens), tuple(slots), tuple(spans), tuple(outputs))
+
+    @property
+    def rows(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def runs(self) -> int:
+        return len(self.spans)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.output_rows)
+
+    def encode(self) -> bytes:
+        """The uniform block of shaders/lib/step.wgsl, as long as its last used entry."""
+        span_of = [span for span in self.spans for _ in range(span[0], span[1] + 1)]
+        block = bytearray(struct.pack("<4I", self.rows, self.runs, self.outputs, 0))
+        for i, (token, slot, (first, last)) in enumerate(zip(self.tokens, self.slots, span_of, strict=True)):
+            run = self.spans[i][0] if i < self.runs else 0
+            output = self.output_rows[i] if i < self.outputs else 0
+            block += struct.pack("<8I", token, slot, first, last, run, output, 0, 0)
+        return bytes(block)
+
+
+@dataclass
+class Program:
+    """Calls in order over named buffers, for steps of at most `max_rows` rows and `max_outputs` outputs."""
+
+    name: str
+    calls: list[Call] = field(default_factory=list)
+    max_rows: int = MAX_ROWS
+    max_outputs: int = 1
+
+    @property
+    def buffers(self) -> dict[str, Buffer]:
+        return {b.name: b for call in self.calls for b in call.buffers}
+
+    @property
+    def dispatches(self) -> int:
+        return len(self.calls)
+
+    def dispatches_of(self, prefix: str) -> int:
+        """How many calls lie at points that start with `prefix`, e.g. "layer.0."."""
+        return sum(call.point.startswith(prefix) for call in self.calls)
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Weight bytes read to decode one token."""
+        return sum(call.weight_bytes for call in self.calls)
+
+    def bytes_by_role(self) -> dict[str, int]:
+        return {role: sum(b.nbytes for b in self.buffers.values() if b.role == role) for role in ROLES}
+
+    def __str__(self) -> str:
+        head = f"{'#':>4}  {'kernel':<15} {'point':<26} {'workgroups':<22} {'MB/token':>8}  in -> out\n"
+        lines = []
+        for i, call in enumerate(self.calls):
+            kernel = KERNELS[call.kernel]
+            names = [b.name for b in call.buffers]
+            reads, writes = names[: len(kernel.reads)], names[len(kernel.reads) :]
+            grid = " × ".join(_dim_text(d) for d in call.grid if d != Dim())
+            lines.append(
+                f"{i:>4}  {call.kernel:<15} {call.point:<26} {grid or '1':<22} {call.weight_bytes / 1e6:>8.2f}  {', '.join(reads)} -> {', '.join(writes)}"
+            )
+        layers = len({c.point.split(".")[1] for c in self.calls if c.point.startswith("layer.")})
+        each = f", {self.dispatches_of('layer.') / layers:.1f} per layer" if layers else ""
+        return head + "\n".join(lines) + f"\n{self.dispatches} dispatches{each}, {self.bytes_per_token / 1e6:.1f} MB read per token\n"
+
+    def to_wire(self) -> dict[str, Any]:
+        """What an executor needs, as plain JSON data: rendered WGSL (each text once), buffers, calls. Constant buffers carry their words."""
+        names = {name: i for i, name in enumerate(self.buffers)}
+        codes: dict[str, int] = {}
+        pipelines: list[dict[str, Any]] = []
+        calls = []
+        for call in self.calls:
+            code = render(call.kernel, call.constants)
+            if code not in codes:
+                kernel = KERNELS[call.kernel]
+                codes[code] = len(codes)
+                pipelines.append({"label": call.kernel, "code": code, "reads": len(kernel.reads), "writes": len(kernel.writes)})
+            calls.append([codes[code], [names[b.name] for b in call.buffers], [[d.per, d.tile, d.count] for d in call.grid]])
+        buffers = [
+            {"name": b.name, "bytes": b.nbytes, "role": b.role, "words": list(memoryview(b.data).cast("I")) if b.data else []}
+            for b in self.buffers.values()
+        ]
+        return {"name": self.name, "pipelines": pipelines, "buffers": buffers, "calls": calls, "stepBytes": STEP_BYTES}
+
+
+def _dim_text(dim: Dim) -> str:
+    text = f"{dim.per}" if dim.count == "1" else dim.count if dim.per == 1 else f"{dim.per}·{dim.count}"
+    return text if dim.tile == 1 else f"⌈{text}/{dim.tile}⌉"

@@ -1,0 +1,91 @@
+"""Which bytes of which shard go to which place of which buffer. A plan is data; devices execute it, in Python or in JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from py_rwkv.errors import RwkvError
+from py_rwkv.program import Buffer
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Copy `nbytes` at `at` of the shard to byte `to` of `buffer`.
+
+    With `keep`, the bytes are remembered under that name instead (a row index, needed soon). With `index`, the target is `rows` rows of `row_bytes`, row i being row
+    index[first + i] of the source; index items are `item` bytes.
+    """
+
+    at: int
+    nbytes: int
+    buffer: str = ""
+    to: int = 0
+    keep: str = ""
+    index: str = ""
+    item: int = 0
+    first: int = 0
+    rows: int = 0
+    row_bytes: int = 0
+
+
+class _Piece(Protocol):
+    shard: int
+    offset: int
+    nbytes: int
+    first_row: int
+
+
+class _Tensor(Protocol):
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def pieces(self) -> Iterable[Any]: ...
+
+
+def plan(buffers: Iterable[Buffer], tensors: Mapping[str, Any], shards: int) -> list[list[Upload]]:
+    """Uploads per shard, in the order they must happen. Raises RwkvError `missing-tensor` for a part the model does not hold."""
+    out: list[list[Upload]] = [[] for _ in range(shards)]
+    kept: set[str] = set()
+    order: list[tuple[int, int, int, Upload]] = []
+    for buffer in buffers:
+        for part in buffer.parts:
+            if part.tensor not in tensors:
+                raise RwkvError("missing-tensor", name=part.tensor, expected=f"{part.rows} rows")
+            tensor = tensors[part.tensor]
+            index = part.tensor.removesuffix(".scale") + ".rows"
+            if index in tensors:
+                [rows_piece] = tensors[index].pieces
+                [piece] = tensor.pieces
+                item = 2 if tensors[index].dtype == "U16" else 4
+                if index not in kept:
+                    kept.add(index)
+                    order.append((rows_piece.shard, 0, len(order), Upload(rows_piece.offset, rows_piece.nbytes, keep=index)))
+                order.append(
+                    (piece.shard, 1, len(order), Upload(piece.offset, piece.nbytes, buffer.name, part.at, "", index, item, part.first, part.rows, part.row_bytes))
+                )
+                continue
+            for piece in tensor.pieces:
+                first = max(part.first, piece.first_row)
+                last = min(part.first + part.rows, piece.first_row + piece.nbytes // part.row_bytes)
+                if first < last:
+                    at = piece.offset + (first - piece.first_row) * part.row_bytes
+                    to = part.at + (first - part.first) * part.row_bytes
+                    order.append((piece.shard, 1, len(order), Upload(at, (last - first) * part.row_bytes, buffer.name, to)))
+    for shard, _, _, upload in sorted(order, key=lambda o: o[:3]):
+        out[shard].append(upload)
+    return out
+
+
+def gathered(u: Upload, shard: bytes, kept: dict[str, bytes]) -> bytes:
+    """The bytes an upload writes; a `keep` is stored in `kept` and writes nothing."""
+    data = bytes(memoryview(shard)[u.at : u.at + u.nbytes])
+    if u.keep:
+        kept[u.keep] = data
+        return b""
+    if not u.index:
+        return data
+    index = memoryview(kept[u.index]).cast("H" if u.item == 2 else "I")[u.first : u.first + u.rows]
+    return b"".join([data[i * u.row_bytes : (i + 1) * u.row_bytes] for i in index])

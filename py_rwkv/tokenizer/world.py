@@ -1,0 +1,55 @@
+"""The World tokenizer: greedy longest match from the left over UTF-8 bytes. No pre-tokenizer, no normalisation, never fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from ..errors import RwkvError
+from .utf8 import utf8
+from .vocabulary import Vocabulary, unpack
+
+PACKED = Path(__file__).with_name("world.bin")
+
+
+class WorldTokenizer:
+    """ids 1..65529 are tokens (1..256 the single bytes), 0 ends a document, 65530..65535 exist only in the model's head: those decode to nothing."""
+
+    name = "world"
+    stop_tokens = (0,)
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._tokens, self._ids, self._lengths = vocabulary
+        self.vocab_limit = len(self._tokens)  # ids from here on are never sampled
+
+    @staticmethod
+    @lru_cache(maxsize=1)
+    def load() -> WorldTokenizer:
+        """The published vocabulary, packed into the package when it was built; loaded once. `no-vocabulary` if it is missing or damaged."""
+        try:
+            return WorldTokenizer(unpack(PACKED.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise RwkvError("no-vocabulary", file=PACKED.name, reason=str(error)) from error
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text. Lone surrogates count as U+FFFD."""
+        data, at, found = utf8(text), 0, self._ids.get
+        lengths, tokens = self._lengths.get, []
+        end = len(data)
+        while at < end:
+            # Past the end a slice is only shorter than asked: then it is the whole rest, and still the longest match if it is a token.
+            for length in lengths(data[at : at + 2], b"\1"):
+                if (token := found(data[at : at + length])) is not None:
+                    tokens.append(token)
+                    at += length
+                    break
+        return tokens
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes of one token; b"" for ids that are no text."""
+        return self._tokens[token] if 0 <= token < self.vocab_limit else b""
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Text of token ids; incomplete UTF-8 becomes U+FFFD."""
+        return b"".join(map(self.token_bytes, tokens)).decode("utf-8", "replace")

@@ -1,0 +1,19 @@
+// layer_norm: out[j] = LN(x[row of output j]) · gain + bias, the rows that go through the head.        py_rwkv/kernels/layer_norm.py
+const C: u32 = 256u;
+const PER: u32 = 4u;
+const WG: u32 = 16u;
+//!include lib/step.wgsl
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;             // [rows, C]
+@group(0) @binding(2) var<storage, read> norm: array<vec4<f32>>;          // [2, C] gain, bias
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;     // [outputs, C]
+//!include lib/stats_{reduce}.wgsl
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let row = batch.entries[group.y].output;
+    let stats = row_stats(row, local);
+    for (var i = 0u; i < PER; i++) {
+        let c = (group.x * WG + local) * PER + i;
+        if (c < C / 4u) { out[group.y * (C / 4u) + c] = (x[row * (C / 4u) + c] - stats.x) * stats.y * norm[c] + norm[C / 4u + c]; }
+    }
+}

@@ -1,0 +1,3 @@
+// One invocation owns a whole dot product: nothing to reduce.
+fn reduce(lane: u32, local: u32) {}
+fn reduced(i: u32, local: u32) -> f32 { return acc[i]; }

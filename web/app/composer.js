@@ -1,0 +1,68 @@
+// @ts-check
+// The text field with its send and stop buttons. Enter sends, Shift+Enter breaks the line, Enter that ends an IME composition does neither.
+
+import { byId } from "./dom.js";
+
+export class Composer {
+  /** @type {"off" | "ready" | "busy"} */
+  state = "off";
+
+  /**
+   * @param {(text: string) => void} onSend
+   * @param {() => void} onStop
+   */
+  constructor(onSend, onStop) {
+    this.onSend = onSend;
+    this.area = /** @type {HTMLTextAreaElement} */ (byId("composer"));
+    this.sendButton = /** @type {HTMLButtonElement} */ (byId("send"));
+    this.stopButton = /** @type {HTMLButtonElement} */ (byId("stop"));
+    this.area.addEventListener("input", () => this.draw());
+    this.area.addEventListener("keydown", (event) => {
+      const composing = event.isComposing || event.keyCode === 229; // Safari ends the composition before it tells of the Enter
+      if (event.key !== "Enter" || event.shiftKey || event.ctrlKey || event.altKey || event.metaKey || composing) return;
+      event.preventDefault();
+      this.send();
+    });
+    byId("composer-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.send();
+    });
+    this.stopButton.addEventListener("click", onStop);
+    document.addEventListener("keydown", (event) => {
+      const elsewhere = document.querySelector("dialog[open], [popover]:popover-open");
+      if (event.key === "Escape" && this.state === "busy" && !event.isComposing && !elsewhere) onStop();
+    });
+  }
+
+  send() {
+    const text = this.area.value.trim();
+    if (!text || this.state !== "ready") return;
+    this.area.value = "";
+    this.draw();
+    this.onSend(text);
+    this.focus();
+  }
+
+  /** @param {"off" | "ready" | "busy"} state */
+  setState(state) {
+    const hadFocus = [this.sendButton, this.stopButton].some((button) => button === document.activeElement);
+    this.state = state;
+    this.draw();
+    if (hadFocus) this.focus(); // a button that goes away must not take the keyboard with it
+  }
+
+  focus() {
+    this.area.focus({ preventScroll: true });
+  }
+
+  draw() {
+    const busy = this.state === "busy";
+    this.sendButton.hidden = busy;
+    this.stopButton.hidden = !busy;
+    this.sendButton.disabled = this.state !== "ready" || !this.area.value.trim();
+    this.area.style.setProperty("height", "auto");
+    if (this.area.value)
+      this.area.style.setProperty("height", `${this.area.scrollHeight}px`); // CSS limits it
+    else this.area.style.removeProperty("height");
+  }
+}

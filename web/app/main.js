@@ -1,0 +1,234 @@
+// @ts-check
+// Starts the page: one engine (window.rwkv), the parts of the page, and which screen is shown. Knows the engine only through engine/client.js.
+
+import { Engine } from "../engine/client.js";
+import { Chat } from "./chat.js";
+import { byId } from "./dom.js";
+import { asPageError, bytes, language, onLanguage, startLanguage, t } from "./i18n.js";
+import { InfoPanel } from "./info.js";
+import { LoaderView } from "./loader.js";
+import { ModelsDialog } from "./models.js";
+import { ErrorView, NoWebgpuView } from "./problem.js";
+import { Settings } from "./settings.js";
+import { startTheme } from "./theme.js";
+
+/** @typedef {import("./types.js").PageEngine} PageEngine */
+/** @typedef {"boot" | "welcome" | "loading" | "no-webgpu" | "error" | "chat"} Screen */
+
+const DEMO = "demo";
+
+class Page {
+  /** @type {import("./types.js").Probe} */
+  probe = { webgpu: { available: true }, stored: {} };
+  /** @type {import("./types.js").CatalogueEntry[]} */
+  catalogue = [];
+  /** The load that this page began. @type {{source: import("./types.js").LoadSource, device?: "numpy", abort: AbortController} | undefined} */
+  loading;
+  /** What to load again after an error. @type {{source: import("./types.js").LoadSource, device?: "numpy"}} */
+  last = { source: DEMO };
+  /** @type {Screen} */
+  screen = "boot";
+  /** The load of which the conversation on the page is. @type {import("./types.js").LoadSource} */
+  talking;
+
+  /** @param {PageEngine} engine */
+  constructor(engine) {
+    this.engine = engine;
+    this.loader = new LoaderView();
+    this.errors = new ErrorView();
+    this.noWebgpu = new NoWebgpuView();
+    this.settings = new Settings();
+    this.panel = new InfoPanel(engine);
+    this.models = new ModelsDialog((source) => void this.load(source));
+    this.chat = new Chat(engine, {
+      sampling: () => this.settings.values(),
+      recover: () => this.load(this.last.source, this.last.device, true),
+    });
+    engine.addEventListener("state", () => this.onState());
+    engine.addEventListener("progress", (event) => this.loader.update(/** @type {CustomEvent} */ (event).detail));
+    engine.addEventListener("error", (event) => this.onError(/** @type {CustomEvent} */ (event).detail));
+    byId("start").addEventListener("click", () => void this.load(DEMO));
+    byId("fallback").addEventListener("click", () => void this.load(DEMO, "numpy"));
+    byId("cancel").addEventListener("click", () => this.cancel());
+    byId("error-retry").addEventListener("click", () => void this.load(this.last.source, this.last.device));
+    byId("error-home").addEventListener("click", () => this.home());
+    onLanguage(() => this.drawWelcome());
+    wireDialogs(this.models);
+  }
+
+  /** Ask what this browser can do, and show the first screen; a model that is already here starts by itself. */
+  async start() {
+    try {
+      [this.probe, this.catalogue] = await Promise.all([this.engine.probe(), this.engine.catalogue()]);
+    } catch (thrown) {
+      return this.fail(thrown);
+    }
+    this.models.set(this.catalogue, this.probe.stored);
+    if (this.engine.status().state !== "idle") return this.onState(); // somebody called window.rwkv.load() meanwhile
+    if (this.probe.webgpu.available && this.probe.stored[DEMO]) return void this.load(DEMO);
+    this.home();
+  }
+
+  /**
+   * @param {import("./types.js").LoadSource} source
+   * @param {"numpy"} [device]
+   * @param {boolean} [keepTalk] the conversation goes on afterwards
+   * @returns {Promise<boolean>} whether the engine is ready
+   */
+  async load(source, device, keepTalk = false) {
+    this.loading?.abort.abort();
+    const loading = (this.loading = { source, device, abort: new AbortController() });
+    this.last = { source, device };
+    if (!keepTalk) this.chat.clear();
+    this.loader.start(this.nameOf(source), device === "numpy");
+    this.show("loading");
+    try {
+      await this.engine.load(source, { signal: loading.abort.signal, device });
+      if (this.loading !== loading) return false;
+      this.loading = undefined;
+      this.onState();
+      return true;
+    } catch (thrown) {
+      if (this.loading !== loading) return false; // another load took its place
+      this.loading = undefined;
+      if (loading.abort.signal.aborted) await this.returnHome();
+      else this.fail(thrown);
+      return false;
+    }
+  }
+
+  cancel() {
+    if (this.loading) this.loading.abort.abort();
+    else this.engine.unload(); // a load that was begun from outside the page
+  }
+
+  /** After a cancelled load: part of the model may be stored by now. */
+  async returnHome() {
+    this.probe = await this.engine.probe().catch(() => this.probe);
+    this.models.set(this.catalogue, this.probe.stored);
+    this.home();
+  }
+
+  home() {
+    const { webgpu, stored } = this.probe;
+    if (this.engine.status().state === "ready") return this.show("chat");
+    if (webgpu.available) {
+      this.drawWelcome();
+      return this.show("welcome");
+    }
+    this.noWebgpu.show(webgpu, this.catalogue.find(({ id }) => id === DEMO)?.bytes ?? 0, stored[DEMO] ?? false);
+    this.show("no-webgpu");
+  }
+
+  /** The engine went from one state to another, whoever caused it. */
+  onState() {
+    const { state, model } = this.engine.status();
+    this.chat.setAvailable(state === "ready");
+    if (state === "loading" && this.screen !== "loading") {
+      if (!this.loading) this.loader.start(model?.name ?? this.nameOf(DEMO), false);
+      this.show("loading");
+    } else if (state === "ready" && !this.loading && this.screen !== "chat") {
+      this.show("chat");
+      void this.arrive();
+    } else if (state === "idle" && !this.loading && this.screen !== "boot" && this.screen !== "error") this.home();
+    this.mirror();
+  }
+
+  /** A model has just become ready. */
+  async arrive() {
+    if (matchMedia("(pointer: fine)").matches) this.chat.composer.focus(); // on a phone the keyboard would cover half of the page
+    const info = await this.panel.refresh();
+    const identity = info && `${info.model.name} ${info.model.bytes}`;
+    if (this.talking !== identity) this.settings.setModel(info?.model.sampling);
+    this.talking = identity;
+    this.drawWelcome();
+  }
+
+  /** @param {unknown} thrown */
+  onError(thrown) {
+    if (this.loading || this.chat.showsError) return; // shown by whoever waits for it
+    this.fail(thrown);
+  }
+
+  /** @param {unknown} thrown */
+  fail(thrown) {
+    this.errors.show(asPageError(thrown));
+    this.show("error");
+    byId("error-title").focus();
+  }
+
+  /** @param {Screen} screen */
+  show(screen) {
+    const before = this.screen;
+    this.screen = screen;
+    for (const section of document.querySelectorAll("[data-screen]"))
+      /** @type {HTMLElement} */ (section).hidden = section.getAttribute("data-screen") !== screen;
+    document.documentElement.dataset.screen = screen;
+    this.mirror();
+    const focusLost = !document.activeElement || document.activeElement === document.body;
+    if (before !== screen && before !== "boot" && focusLost && screen !== "chat") byId("main").focus({ preventScroll: true });
+  }
+
+  /** data-state on <html>: the engine's state, or what keeps the engine from having one. */
+  mirror() {
+    const { state } = this.engine.status();
+    const blocked = this.screen === "no-webgpu" || this.screen === "error";
+    document.documentElement.dataset.state = blocked && state === "idle" ? this.screen : state;
+  }
+
+  /** @param {import("./types.js").LoadSource} source */
+  nameOf(source) {
+    if (source instanceof File) return source.name;
+    return this.catalogue.find(({ id }) => id === (source ?? DEMO))?.name ?? source?.split("/").filter(Boolean).at(-1) ?? "";
+  }
+
+  drawWelcome() {
+    const demo = this.catalogue.find(({ id }) => id === DEMO);
+    if (!demo) return;
+    const stored = this.probe.stored[DEMO];
+    byId("start-text").textContent = stored ? t("welcome.start.stored") : t("welcome.start", { size: bytes(demo.bytes) });
+    const description = demo.description[language()] ?? demo.description.en ?? "";
+    byId("start-note").textContent = t("welcome.note", { name: demo.name, description, licence: demo.licence });
+    byId("software-note").hidden = !this.probe.webgpu.software;
+    const small = this.talking === undefined || this.engine.status().model?.name === demo.name;
+    byId("empty-note").textContent = small ? t("chat.empty.demo") : t("chat.empty.note");
+  }
+}
+
+/** @param {ModelsDialog} models */
+function wireDialogs(models) {
+  const settings = /** @type {HTMLDialogElement} */ (byId("settings-dialog"));
+  byId("settings-open").addEventListener("click", () => settings.showModal());
+  for (const dialog of document.querySelectorAll("dialog")) {
+    dialog.querySelector("[data-close]")?.addEventListener("click", () => dialog.close());
+    dialog.addEventListener("click", (event) => {
+      if (event.target === dialog) dialog.close(); // the backdrop: the content covers the dialog itself completely
+    });
+  }
+  document.addEventListener("click", (event) => {
+    const action = event.target instanceof Element ? event.target.closest("[data-action]")?.getAttribute("data-action") : null;
+    if (action === "reload") location.reload();
+    if (action !== "models") return;
+    const panel = byId("device-panel");
+    if (panel.matches(":popover-open")) panel.hidePopover();
+    models.open();
+  });
+}
+
+const language_ = startLanguage();
+startTheme();
+try {
+  const engine = /** @type {PageEngine} */ (/** @type {unknown} */ (await Engine.create()));
+  Object.assign(window, { rwkv: engine });
+  await language_;
+  await new Page(engine).start();
+} catch (thrown) {
+  await language_.catch(() => undefined);
+  document.documentElement.dataset.state = "error";
+  const errors = new ErrorView();
+  errors.show(asPageError(thrown));
+  for (const section of document.querySelectorAll("[data-screen]"))
+    /** @type {HTMLElement} */ (section).hidden = section.getAttribute("data-screen") !== "error";
+  byId("error-retry").addEventListener("click", () => location.reload());
+  byId("error-home").hidden = true;
+}

@@ -1,0 +1,97 @@
+// @ts-check
+// The two screens on which nothing runs: an error while loading, and a browser without WebGPU.
+
+import { byId, copyText, h } from "./dom.js";
+import { bytes, errorText, onLanguage, t } from "./i18n.js";
+
+/** @typedef {import("./types.js").PageError} PageError */
+/** @typedef {import("./types.js").Probe} Probe */
+
+/**
+ * Everything about an error that is worth sending to somebody who can help.
+ * @param {PageError} error
+ */
+export function errorReport(error) {
+  const { message, hint } = errorText(error);
+  const details = Object.keys(error.details).length ? JSON.stringify(error.details, null, 2) : "";
+  return [`[${error.code}] ${message}`, hint, details, error.stack ?? "", navigator.userAgent].filter(Boolean).join("\n\n");
+}
+
+export class ErrorView {
+  /** @type {PageError | undefined} */
+  error;
+
+  constructor() {
+    onLanguage(() => this.draw());
+    byId("error-copy").addEventListener("click", async ({ currentTarget }) => {
+      const button = /** @type {HTMLElement} */ (currentTarget);
+      if (!this.error || !(await copyText(errorReport(this.error)))) return;
+      button.textContent = t("copied");
+      setTimeout(() => (button.textContent = t("error.copy")), 1600);
+    });
+  }
+
+  /** @param {PageError} error */
+  show(error) {
+    this.error = error;
+    this.draw();
+  }
+
+  draw() {
+    if (!this.error) return;
+    const { message, hint } = errorText(this.error);
+    byId("error-title").textContent = message;
+    byId("error-title").dataset.code = this.error.code;
+    byId("error-hint").textContent = hint;
+    byId("error-details").textContent = errorReport(this.error);
+  }
+}
+
+/** The browsers we have advice for; the reader's own comes first and is open. */
+const BROWSERS = /** @type {const} */ (["chrome", "edge", "safari", "firefox", "android"]);
+
+/** @returns {string} */
+function ownBrowser() {
+  const agent = navigator.userAgent;
+  if (/Android/.test(agent)) return "android";
+  if (/Edg\//.test(agent)) return "edge";
+  if (/Firefox\//.test(agent)) return "firefox";
+  if (/Chrome\//.test(agent)) return "chrome";
+  return /Safari\//.test(agent) ? "safari" : "chrome";
+}
+
+export class NoWebgpuView {
+  /** @type {Probe["webgpu"] | undefined} */
+  webgpu;
+  size = 0;
+  stored = false;
+
+  constructor() {
+    onLanguage(() => this.draw());
+  }
+
+  /**
+   * @param {Probe["webgpu"]} webgpu
+   * @param {number} size bytes to download for the fallback
+   * @param {boolean} stored nothing left to download
+   */
+  show(webgpu, size, stored) {
+    Object.assign(this, { webgpu, size, stored });
+    this.draw();
+  }
+
+  draw() {
+    if (!this.webgpu) return;
+    byId("fallback-text").textContent = this.stored ? t("nogpu.fallback.stored") : t("nogpu.fallback", { size: bytes(this.size) });
+    const reason = !isSecureContext ? t("nogpu.insecure") : this.webgpu.reason ? t("nogpu.reason", { reason: this.webgpu.reason }) : "";
+    byId("no-webgpu-reason").textContent = reason;
+    byId("no-webgpu-reason").hidden = !reason;
+    const own = ownBrowser();
+    const order = [own, ...BROWSERS.filter((name) => name !== own)];
+    byId("browsers").replaceChildren(
+      ...order.map((name) =>
+        h("details", { open: name === own }, h("summary", { text: t(`nogpu.${name}`) }), h("p", { text: t(`nogpu.${name}.how`) })),
+      ),
+    );
+  }
+}
