@@ -1,11 +1,9 @@
 // matmul: out[t, m] = act( Σ_k W[m, k] x[t, k] )   or   out[t, m] += Σ_k W[m, k] x[t, k]              py_rwkv/kernels/matmul.py
-// One group of LANES invocations per (ROWS weight rows, TOKENS tokens). `PER_OUTPUT`: the rows of x are the step's outputs (the head), not its rows.
+// One group of LANES invocations per (4 weight rows, TOKENS tokens). `PER_OUTPUT`: the rows of x are the step's outputs (the head), not its rows.
 const M: u32 = 256u;          // weight rows
 const K: u32 = 256u;          // columns, a multiple of 4; stored padded to CHUNKS * 16
 const CHUNKS: u32 = 16u;
 const BLOCKS: u32 = 4u;       // scales a row
-const ROWS: u32 = 4u;
-const TOKENS: u32 = 1u;
 const LANES: u32 = 1u;
 const WG: u32 = 64u;
 const ACT: u32 = 0u;
@@ -18,18 +16,18 @@ const OUT_AT: u32 = 0u;
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [tokens, K]
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 //!include lib/activation.wgsl
-//!include lib/matmul.wgsl
+//!include lib/tile_{tile}.wgsl
 //!include lib/reduce_{reduce}.wgsl
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let lane = local % LANES;
-    let row = (group.x * (WG / LANES) + local / LANES) * ROWS;
+    let row = (group.x * (WG / LANES) + local / LANES) * 4u;
     let token = group.y * TOKENS;
     let tokens = min(select(batch.rows, batch.outputs, PER_OUTPUT == 1u) - token, TOKENS);
     if (row < M) { accumulate(row, token * (K / 4u), K / 4u, tokens, lane); }
     reduce(lane, local);
-    for (var i = lane; i < ROWS * TOKENS; i += LANES) {
+    for (var i = lane; i < 4u * TOKENS; i += LANES) {
         let m = row + i / TOKENS;
         let t = i % TOKENS;
         if (m >= M || t >= tokens) { continue; }

@@ -45,8 +45,9 @@ class Checkpoint:
 
     def f32(self, name: str, first: int = 0, rows: int | None = None) -> F32:
         """The same rows as numbers, f32 [rows, …]. RwkvError `unsupported-dtype` unless the tensor is F32, F16 or BF16."""
-        t = self.tensors[name]
-        return to_f32(name, t.dtype, self.read(name, first, rows)).reshape(-1, *t.shape[1:]) if t.shape else to_f32(name, t.dtype, self.read(name))
+        t, data = self.tensors[name], self.read(name, first, rows)
+        numbers = to_f32(name, t.dtype, data)
+        return numbers.reshape(-1, *t.shape[1:]) if t.nbytes else numbers.reshape(t.shape)
 
 
 def to_f32(name: str, dtype: str, data: bytes) -> F32:
@@ -67,18 +68,21 @@ def open_checkpoint(source: ByteSource) -> Checkpoint:
         return Checkpoint(source.name, pth.read_index(source), {}, _pth_reader(source))
     if start.startswith(b"version https://git-lfs"):
         raise RwkvError("lfs-pointer", name=source.name)
-    if start[8:9] == b"{" and not start.lstrip().startswith(b"{"):
+    found = _describe(start)
+    length = start[:8]  # of the safetensors header that begins with the ninth byte: no text looks like that
+    if (start[8:9] == b"{" and (b"\0" in length or not length.isascii())) or (not found and source.name.endswith((".safetensors", ".st"))):
         tensors, metadata = safetensors.read_header(source)
         return Checkpoint(source.name, tensors, metadata, _safetensors_reader(source))
-    raise RwkvError("unsupported-file", name=source.name, found=_describe(start))
+    raise RwkvError("unsupported-file", name=source.name, found=found or f"a file that starts with {start[:8].hex(' ')}")
 
 
 def _describe(start: bytes) -> str:
+    """What these first bytes belong to, empty if unknown."""
     text = start.lstrip().lower()
     for magic, what in (
         (b"gguf", "a GGUF file (llama.cpp)"),
         (b"fmgg", "an rwkv.cpp (ggml) file"),
-        (b"\x80\x02\x8a\nl\xfc\x9cf\xf9 j\xa8p\x19", "a .pth in PyTorch's old format (from before version 1.6); load it with PyTorch and save it again"),
+        (b"\x80\x02\x8a\nl\xfc\x9cf\xf9 j\xa8p\x19", "a .pth in PyTorch's format from before version 1.6 (save it again)"),
         (b"\x80", "a bare pickle file"),
         (b"<!doctype", "a web page instead of a file"),
         (b"<html", "a web page instead of a file"),
@@ -89,7 +93,7 @@ def _describe(start: bytes) -> str:
     ):
         if text.startswith(magic):
             return what
-    return "an empty file" if not start else f"a file that starts with {start[:8].hex(' ')}"
+    return "" if start else "an empty file"
 
 
 def _safetensors_reader(source: ByteSource) -> Reader:

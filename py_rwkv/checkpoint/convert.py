@@ -1,4 +1,4 @@
-"""Checkpoint → model: the whole way from a file's bytes to shards and a manifest, and the one door through which models are opened natively."""
+"""Checkpoint → model: the whole way from a file's bytes to shards and a manifest, and the door through which models are opened natively."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from py_rwkv.checkpoint.layout import FOLDED, layout
 from py_rwkv.checkpoint.manifest import Manifest, Sampling, check_layout, choose_tokenizer
 from py_rwkv.checkpoint.model_dir import MemoryShards, Shards, open_model_dir
-from py_rwkv.checkpoint.pack import pack
+from py_rwkv.checkpoint.pack import check_dtypes, pack
 from py_rwkv.checkpoint.shards import LIMIT, MemorySink, ShardWriter, Sink
 from py_rwkv.checkpoint.source import ByteSource, FileSource, HttpSource, ReadAhead
 from py_rwkv.models.config import detect
@@ -30,16 +31,17 @@ def convert(
     progress: Progress | None = None,
     shard_limit: int = LIMIT,
 ) -> Manifest:
-    """Read a `.pth` or `.safetensors` and write its packed model into `sink`; the sink is finished, or aborted if anything fails (progress may raise to cancel).
+    """Read a `.pth` or `.safetensors` and write its packed model into `sink`, which is finished, or aborted if anything fails.
 
-    strategy: see `parse_strategy`; None keeps the precision of the file (`natural_strategy`). Everything that can be known from the headers is checked before
-    the first weight is read. RwkvErrors: those of `open_checkpoint`, `detect`, `parse_strategy`, `pack` and of the sink.
+    strategy: see `parse_strategy`; None keeps the precision of the file (`natural_strategy`). What the headers tell is checked before the
+    first weight is read. `progress` may raise to cancel. RwkvErrors: those of `open_checkpoint`, `detect`, `parse_strategy`, `pack`, the sink.
     """
     checkpoint = open_checkpoint(source)
     config = detect(checkpoint.shapes)
     plan = parse_strategy(strategy or natural_strategy(checkpoint))
+    check_dtypes(checkpoint, config)
     writer = ShardWriter(sink, shard_limit)
-    total, done = sum(t.nbytes for t in checkpoint.tensors.values()), 0
+    total, done = sum(checkpoint.tensors[name].nbytes for name in (*FOLDED, *(t.name for t in layout(config)))), 0
 
     def count(tensor: str, nbytes: int) -> None:
         nonlocal done
@@ -85,7 +87,7 @@ def open_source(path: str | os.PathLike[str]) -> ByteSource:
 
 
 def load_model(path: str | os.PathLike[str], *, strategy: str | None = None, progress: Progress | None = None) -> tuple[Manifest, Shards]:
-    """A model directory (or its manifest.json), or a `.pth` or `.safetensors` (path or URL), which is converted in memory with `strategy`."""
+    """A model directory (or its manifest.json), or a `.pth` or `.safetensors` (path or URL), then converted in memory with `strategy`."""
     text = os.fspath(path)
     if os.path.isdir(text):
         return open_model_dir(text)

@@ -1,4 +1,4 @@
-"""The packed model: which stored tensors a config and a strategy make, their dtypes and shapes. Plain data; `pack` produces exactly this, a manifest must list it."""
+"""The packed model as plain data: which tensors a config makes. `pack` produces exactly these, and a manifest must list them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNUSED = tuple(f"blocks.0.att.v{i}" for i in range(3))  # layer 0 makes the valu
 
 @dataclass(frozen=True)
 class Packed:
-    """A packed tensor before its encoding: a vector [columns], or a matrix [rows = outputs, columns = inputs, padded]; `kind` is that of the checkpoint."""
+    """A packed tensor before its encoding: a vector [columns] or a matrix [rows = outputs, columns = padded inputs]."""
 
     name: str
     kind: Kind

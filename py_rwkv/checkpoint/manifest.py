@@ -1,4 +1,4 @@
-"""The manifest of a model: everything about it except its weights. It comes from the network, so every field is checked before it is believed. No numpy."""
+"""The manifest of a model: everything about it except its weights. It may come from anywhere, so every field is checked. No numpy."""
 
 from __future__ import annotations
 
@@ -73,8 +73,7 @@ class Sampling:
             else:
                 low, high = RANGES[name]
                 whole = isinstance(cls.__dataclass_fields__[name].default, int)
-                good = type(value) is int or type(value) is float and not whole
-                good = good and low <= value <= high
+                good = type(value) in ((int,) if whole else (int, float)) and low <= value <= high
             if not good:
                 raise RwkvError("bad-manifest", reason=f"sampling.{name} cannot be {str(value)[:40]}")
         return cls(**table)
@@ -86,7 +85,8 @@ RANGES |= {"penalty_decay": (0, 1), "max_tokens": (1, 1 << 24)}
 
 @dataclass(frozen=True)
 class Manifest:
-    """One model. `quantization` is a strategy string; `tokenizer` one of TOKENIZERS; `template` the id of a prompt template; `card` and `source` are texts for people."""
+    """One model. `quantization` is a strategy string, `tokenizer` what `choose_tokenizer` gives, `template` the id of a prompt
+    template; `card` and `source` are texts for people."""
 
     name: str
     config: Config
@@ -106,11 +106,11 @@ class Manifest:
 
     def to_json(self) -> str:
         """One line per tensor, so that a person can read it."""
-        head = {"format": FORMAT, "format_version": VERSION, "name": self.name, "config": self.config.to_json(), "quantization": self.quantization}
-        head |= {"tokenizer": self.tokenizer, "template": self.template, "sampling": asdict(self.sampling), "card": self.card, "source": self.source}
-        lines = [f"  {_dump(key)}: {_dump(value)}" for key, value in {**head, "total_bytes": self.total_bytes}.items()]
+        plain = {name: getattr(self, name) for name in ("name", "quantization", "tokenizer", "template", "card", "source", "total_bytes")}
+        head = {"format": FORMAT, "format_version": VERSION, **plain, "config": self.config.to_json(), "sampling": asdict(self.sampling)}
+        lines = [f"  {_dump(key)}: {_dump(value)}" for key, value in head.items()]
         shards = ",\n".join(f"    {_dump(s._asdict())}" for s in self.shards)
-        tensors = ",\n".join(f"    {_dump(n)}: {_dump({'dtype': t.dtype, 'shape': t.shape, 'pieces': t.pieces})}" for n, t in self.tensors.items())
+        tensors = ",\n".join(f"    {_dump(name)}: {_dump(asdict(t))}" for name, t in self.tensors.items())
         return "{\n" + ",\n".join([*lines, f'  "shards": [\n{shards}\n  ]', f'  "tensors": {{\n{tensors}\n  }}']) + "\n}\n"
 
     @classmethod
@@ -122,17 +122,24 @@ class Manifest:
             raise RwkvError("bad-manifest", reason=f"it is not valid JSON ({e})") from None
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise RwkvError("bad-manifest", reason=f"it does not say that its format is {FORMAT}")
-        if data.get("format_version") != VERSION:
-            raise RwkvError("bad-manifest", reason=f"it has format version {str(data.get('format_version'))[:20]}; this program reads version {VERSION}")
+        version = data.get("format_version")
+        _need(version == VERSION, f"it has format version {str(version)[:20]}; this program reads version {VERSION}")
         texts = {"name": 200, "quantization": 200, "tokenizer": 40, "template": 40}
-        _table(data, "the manifest", {*texts, "format", "format_version", "config", "sampling", "tensors", "shards", "total_bytes"}, {"card", "source"})
+        others = {"format", "format_version", "config", "sampling", "tensors", "shards", "total_bytes"}
+        _table(data, "the manifest", {*texts, *others}, {"card", "source"})
         for key, limit in texts.items():
             _need(isinstance(data[key], str) and 0 < len(data[key]) <= limit, f"{key} must be a text of at most {limit} characters")
-        card, source = _texts(data, "card"), _texts(data, "source")
         shards = tuple(_shard(s) for s in _list(data["shards"], "shards", 1 << 16))
         tensors = {name: _stored(name, t, shards) for name, t in _table(data["tensors"], "tensors").items()}
-        config = Config.from_json(data["config"])
-        manifest = cls(data["name"], config, data["quantization"], data["tokenizer"], data["template"], Sampling.from_json(data["sampling"]), tensors, shards, card, source)
+        manifest = cls(
+            **{key: data[key] for key in texts},
+            config=Config.from_json(data["config"]),
+            sampling=Sampling.from_json(data["sampling"]),
+            tensors=tensors,
+            shards=shards,
+            card=_texts(data, "card"),
+            source=_texts(data, "source"),
+        )
         _need(data["total_bytes"] == manifest.total_bytes, "total_bytes is not the sum of its shards")
         _no_overlap(tensors)
         check_layout(manifest)
@@ -154,7 +161,8 @@ def check_layout(manifest: Manifest) -> None:
         if t.kind != "vector":
             if index := left.pop(f"{t.name}.rows", None):
                 rows = left[t.name].shape[0]
-                _need(index.dtype in ("U16", "U32") and index.shape == (t.rows,) and 0 < rows <= t.rows, f"{t.name}.rows does not fit {t.name}")
+                good = index.dtype in ("U16", "U32") and index.shape == (t.rows,) and 0 < rows <= t.rows
+                _need(good, f"{t.name}.rows does not fit {t.name}")
             wanted = ENCODINGS[strategy.encoding(t.name)].layout(rows, t.columns)
         for suffix, (dtype, shape) in wanted.items():
             found = left.pop(t.name + suffix, None)
@@ -189,14 +197,15 @@ def _no_overlap(tensors: dict[str, Stored]) -> None:
 
 def _shard(data: object) -> Shard:
     table = _table(data, "a shard", {"sha256", "bytes"})
-    _need(isinstance(table["sha256"], str) and bool(re.fullmatch(r"[0-9a-f]{64}", table["sha256"])), "a shard's sha256 is not 64 hexadecimal digits")
-    _need(_natural(table["bytes"]) and 0 < table["bytes"] <= MAX_SHARD, "a shard has an absurd size")
-    return Shard(table["sha256"], table["bytes"])
+    digest, size = table["sha256"], table["bytes"]
+    _need(isinstance(digest, str) and bool(re.fullmatch(r"[0-9a-f]{64}", digest)), "a shard's sha256 is not 64 hexadecimal digits")
+    _need(_natural(size) and 0 < size <= MAX_SHARD, "a shard has an absurd size")
+    return Shard(digest, size)
 
 
 def _texts(data: dict[str, Any], key: str) -> dict[str, Any]:
     table = _table(data.get(key, {}), key)
-    good = len(table) <= 32 and all(len(k) <= 80 and (_natural(v) or isinstance(v, str) and len(v) <= 10000) for k, v in table.items())
+    good = len(table) <= 32 and all(_natural(v) or isinstance(v, str) for v in table.values()) and len(_dump(table)) < 1 << 16
     _need(good, f"{key} must be a small table of texts")
     return table
 

@@ -35,8 +35,14 @@ def pack(checkpoint: Checkpoint, config: Config, strategy: Strategy) -> Iterator
             yield from (_piece(t.name + suffix, parts.pop(suffix)) for suffix in sorted(parts, key=(".rows", ".scale", "").index))
 
 
+def check_dtypes(checkpoint: Checkpoint, config: Config) -> None:
+    """RwkvError `unsupported-dtype` before anything is read, not in the middle."""
+    for t in layout(config):
+        to_f32(t.name, checkpoint.tensors[t.name].dtype, b"")
+
+
 def _matrix(checkpoint: Checkpoint, t: Packed, encoding: Encoding) -> Parts:
-    """The parts of one matrix. Each distinct row is encoded once; if more than half of the rows are repetitions, they are also stored once."""
+    """The parts of one matrix. Each distinct row is encoded once, and also stored once if more than half of the rows are repetitions."""
     norm = layer_norm(checkpoint, "blocks.0.ln0") if t.name == "emb.weight" else None
     index = np.empty(t.rows, np.uint32)  # for every row: the number of its distinct row
     seen: dict[bytes, int] = {}
@@ -51,9 +57,9 @@ def _matrix(checkpoint: Checkpoint, t: Packed, encoding: Encoding) -> Parts:
         if not new:
             continue
         w = _finite(t.name, block[new] if len(new) < len(block) else block)
-        w = norm(w) if norm else w
-        if (largest := float(np.abs(w).max(initial=0))) > encoding.largest:
-            raise RwkvError("weights-too-large", name=t.name, found=f"{largest:.6g}", encoding=encoding.name, limit=f"{encoding.largest:.6g}")
+        w = _finite(t.name, norm(w)) if norm else w
+        if (largest := float(np.abs(w).max())) > encoding.largest:
+            raise RwkvError("weights-too-large", name=t.name, found=f"{largest:g}", encoding=encoding.name, limit=f"{encoding.largest:g}")
         padded = np.zeros((len(w), t.columns), np.float32)
         padded[:, : w.shape[1]] = w
         encoded.append(encoding.encode(padded))
@@ -81,8 +87,9 @@ def layer_norm(checkpoint: Checkpoint, name: str) -> Callable[[F32], F32]:
     gain, bias = (_finite(part, checkpoint.f32(part)).reshape(-1) for part in (f"{name}.weight", f"{name}.bias"))
 
     def norm(x: F32) -> F32:
-        x = x - x.mean(axis=1, keepdims=True)
-        out: F32 = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + np.float32(1e-5)) * gain + bias
+        with np.errstate(under="ignore", over="ignore", invalid="ignore"):  # the caller looks at the result
+            x = x - x.mean(axis=1, keepdims=True)
+            out: F32 = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + np.float32(1e-5)) * gain + bias
         return out
 
     return norm

@@ -1,4 +1,4 @@
-"""PyTorch's zip format (`.pth`): which tensors are in it and where their bytes lie. Reads the directory and the pickle only; tensors come later, one by one."""
+"""PyTorch's zip format (`.pth`): which tensors are in it and where their bytes lie. Reads only the directory and the pickle."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from py_rwkv.checkpoint.unpickle import TorchTensor, load
 from py_rwkv.checkpoint.zipindex import ZipEntry, data_offset, read_directory
 from py_rwkv.errors import RwkvError
 
-MAX_PICKLE = 16 << 20
+MAX_PICKLE = 4 << 20  # 1000 tensors take 0.2 MB
 WRAPPERS = ("model", "state_dict", "module", "model_state_dict")  # training scripts put the weights under one of these keys
 
 
 @dataclass(frozen=True)
 class PthTensor(TensorInfo):
-    """A tensor of a `.pth`: a strided view of the record `entry`. `offset` counts bytes from the start of that record's data; strides count elements."""
+    """A strided view of the record `entry`: `offset` counts bytes from the start of that record's data, strides count elements."""
 
     stride: tuple[int, ...]
     entry: ZipEntry
@@ -31,7 +31,8 @@ class PthTensor(TensorInfo):
     @property
     def span(self) -> int:
         """Bytes from the first to the last element, both included."""
-        return (sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True)) + 1) * ITEMSIZE[self.dtype] if prod(self.shape) else 0
+        last = sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
+        return (last + 1) * ITEMSIZE[self.dtype] if prod(self.shape) else 0
 
 
 def read_index(source: ByteSource) -> dict[str, PthTensor]:

@@ -1,4 +1,4 @@
-"""The safetensors format, in and out: 8 bytes header length, a JSON header, raw tensors without gaps. Every header is checked before it is believed."""
+"""The safetensors format, in and out: the length of the header, a JSON header, raw tensors without gaps. Headers are checked, not believed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Packed tensors → safetensors shards named by their sha256, and where they go: a directory, or memory.
 
-Inside a shard every tensor starts at a multiple of 4 bytes and may be read up to the next multiple of 4: small tensors named `~pad.N` fill the gaps that
-safetensors forbids.
+Inside a shard every tensor starts at a multiple of 4 bytes and may be read up to the next multiple of 4: small tensors named `~pad.N`
+fill the gaps that safetensors forbids.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from py_rwkv.checkpoint.manifest import Manifest, Shard, Stored, StoredPiece
+from py_rwkv.checkpoint.manifest import FORMAT, Manifest, Shard, Stored, StoredPiece
 from py_rwkv.checkpoint.safetensors import Piece, header
 from py_rwkv.errors import RwkvError
 
@@ -107,7 +108,7 @@ class MemorySink:
 
 
 class DirectorySink:
-    """Writes a model directory: each file under a temporary name first, the manifest last. An older model in the same directory is replaced at the end.
+    """Writes a model directory: each file under a temporary name first, the manifest last; an older model there is replaced at the end.
 
     RwkvError: `destination-in-use` if the directory holds anything but a model, `cannot-write` (full disk, missing permission).
     """
@@ -117,9 +118,10 @@ class DirectorySink:
         self._created: list[Path] = []
         with _writing(self.path):
             present = {p.name for p in self.path.iterdir()} if self.path.exists() else set()
-        foreign = sorted(n for n in present if n != "manifest.json" and not SHARD_NAME.fullmatch(n.removesuffix(".part")))
-        if foreign and "manifest.json" not in present:
-            raise RwkvError("destination-in-use", name=str(path), found=foreign[0])
+            ours = "manifest.json" in present and FORMAT.encode() in (self.path / "manifest.json").read_bytes()[:200]
+        left_over = {n for n in present if SHARD_NAME.fullmatch(n.removesuffix(".part")) or n == "manifest.json.part"}
+        if not ours and present - left_over:
+            raise RwkvError("destination-in-use", name=str(path), found=min(present - left_over))
         self._before = {n for n in present if SHARD_NAME.fullmatch(n)}
         self._kept: set[str] = set()
 
@@ -142,15 +144,14 @@ class DirectorySink:
         with _writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             part = self.path / f"{name}.part"
-            self._created.append(part)
+            self._created += [part] if name in self._before else [part, self.path / name]
             part.write_bytes(data)
             os.replace(part, self.path / name)
             self._kept.add(name)
-            self._created[-1:] = [self.path / name] if name not in self._before else []
 
 
 @contextlib.contextmanager
-def _writing(path: Path):  # type: ignore[no-untyped-def]
+def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:

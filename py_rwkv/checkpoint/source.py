@@ -1,6 +1,6 @@
 """Where bytes come from: one small synchronous interface, and its native implementations. Knows no file format.
 
-The page implements the same Protocol over a dropped `File` and over HTTP; everything above it reads tensor by tensor and never asks for a whole file.
+The page implements the same Protocol over a dropped `File` and over HTTP; everything above it reads tensor by tensor, never a whole file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A pickle reader that can make tensors' descriptions and plain containers, and nothing else.
 
-It is an interpreter of its own, not a subclass of `pickle.Unpickler`: the C one allocates whatever length a damaged opcode claims and can overflow the C stack.
-Here an opcode outside the table is refused, a global outside the table is refused by name, and nothing is ever called but the few functions below.
+It is an interpreter of its own, not a subclass of `pickle.Unpickler`: that one allocates whatever length a damaged opcode claims, and what it
+builds can overflow the C stack. Here opcodes outside the table are refused, globals outside the table are refused by name, and only the
+functions below are called.
 """
 
 from __future__ import annotations
@@ -53,27 +54,17 @@ def _parameter(data: Any, *_: Any) -> TorchTensor:
     return data
 
 
-def _dict(pairs: Any = ()) -> dict[Any, Any]:
-    table: dict[Any, Any] = {}
-    _set_items(table, [x for pair in _items(pairs, 2) for x in pair])
-    return table
-
-
-def _size(shape: Any = ()) -> tuple[Any, ...]:
-    return tuple(_items(shape))
-
-
-def _items(value: Any, each: int = 0) -> list[Any]:
-    if not isinstance(value, list | tuple) or each and not all(isinstance(v, list | tuple) and len(v) == each for v in value):
-        raise Malformed("a container is filled wrongly")
-    return list(value)
+def _size(shape: Any) -> tuple[Any, ...]:
+    if not isinstance(shape, tuple):
+        raise Malformed("a shape is described wrongly")
+    return shape
 
 
 CALLABLE: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
-    "collections.OrderedDict": _dict,
+    "collections.OrderedDict": lambda: {},  # filled afterwards, item by item
     "torch.Size": _size,
 }
 
@@ -137,9 +128,14 @@ class _Machine:
         return items
 
     def find(self, module: object, name: object) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise Malformed("it names a global by something that is no text")
         full = f"{module}.{name}"
         storage = full.removeprefix("torch.").removesuffix("Storage")
-        if full not in CALLABLE and not (full == f"torch.{storage}Storage" and storage in STORAGES):
+        is_storage = full == f"torch.{storage}Storage" and storage.isalnum()
+        if is_storage and storage not in STORAGES:
+            raise Malformed(f"it holds numbers of the kind {storage[:40]}, which no model has")
+        if not is_storage and full not in CALLABLE:
             raise RwkvError("foreign-global", name=self.source_name, found=full[:200])
         self.stack.append(_Global(full))
 

@@ -1,4 +1,4 @@
-"""The table of contents of a zip file, read through a ByteSource: stored (uncompressed) entries only, zip64 included, every offset checked."""
+"""The table of contents of a zip file, read through a ByteSource: uncompressed entries only, zip64 included, every offset checked."""
 
 from __future__ import annotations
 

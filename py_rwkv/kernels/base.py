@@ -82,7 +82,8 @@ def render(name: str, constants: Mapping[str, Value]) -> str:
     An include may name a constant: `//!include lib/weight_{encoding}.wgsl`.
     """
     text = _source(f"{name}.wgsl")
-    text = re.sub(r"^//!include (.*)$", lambda m: _source(m[1].format_map(constants)), text, flags=re.M)
+    while "//!include " in text:
+        text = re.sub(r"^//!include (.*)$", lambda m: _source(m[1].format_map(constants)), text, flags=re.M)
     for key in KERNELS[name].constants:
         value = constants[key]
         if isinstance(value, str):

@@ -8,9 +8,9 @@ from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.activation import activate
 from py_rwkv.kernels.base import PER_OUTPUT, Dim, kernel
 
-_one = {"ROWS": 4, "TOKENS": 1, "LANES": 1, "WG": 64, "reduce": "one"}
-_tile = {"ROWS": 8, "TOKENS": 4, "LANES": 1, "WG": 32, "reduce": "one"}
-_many = {"ROWS": 2, "TOKENS": 2, "LANES": 16, "WG": 64, "reduce": "many"}
+_one = {"tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one"}
+_tile = {"tile": "4x4", "LANES": 1, "WG": 32, "reduce": "one"}
+_many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many"}
 
 
 def _case(m: int, k: int, encoding: str, tile: dict[str, Any], **more: int) -> dict[str, Any]:
@@ -21,8 +21,8 @@ matmul = kernel(
     "matmul",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[tokens,K]"},
     writes={"out": "f32[tokens,OUT_STRIDE]"},
-    constants=("M", "K", "CHUNKS", "BLOCKS", "ROWS", "TOKENS", "LANES", "WG", "ACT", "ADD", "PER_OUTPUT", "OUT_STRIDE", "OUT_AT", "encoding", "reduce"),
-    grid=lambda c: (Dim(-(-c["M"] // c["ROWS"]), c["WG"] // c["LANES"]), Dim(1, c["TOKENS"], "outputs" if c["PER_OUTPUT"] else "rows")),
+    constants=("M", "K", "CHUNKS", "BLOCKS", "LANES", "WG", "ACT", "ADD", "PER_OUTPUT", "OUT_STRIDE", "OUT_AT", "encoding", "reduce", "tile"),
+    grid=lambda c: (Dim(-(-c["M"] // 4), c["WG"] // c["LANES"]), Dim(1, int(c["tile"][2:]), "outputs" if c["PER_OUTPUT"] else "rows")),
     cases=(
         _case(256, 64, "int8", _one, ACT=3),
         _case(50, 200, "int8", _tile, ADD=1),

@@ -11,7 +11,7 @@ from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.activation import activate
 from py_rwkv.kernels.base import Dim, kernel
 
-_case = {"M": 96, "TILES": 6, "ROWS": 8, "TOKENS": 1, "LANES": 1, "WG": 64, "reduce": "one", "S": 3}
+_case = {"M": 96, "TILES": 6, "tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one", "S": 3}
 
 
 def _prepare(rng: Any, c: Any, table: Any, **_: Any) -> None:
@@ -23,12 +23,12 @@ project = kernel(
     "project",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[S,rows,K]", "table": "u32[TILES,2]"},
     writes={"out": "f32[rows,M]"},
-    constants=("M", "K", "CHUNKS", "BLOCKS", "ROWS", "TOKENS", "LANES", "WG", "encoding", "reduce"),
-    grid=lambda c: (Dim(-(-c["M"] // c["ROWS"]), c["WG"] // c["LANES"]), Dim(1, c["TOKENS"], "rows")),
+    constants=("M", "K", "CHUNKS", "BLOCKS", "LANES", "WG", "encoding", "reduce", "tile"),
+    grid=lambda c: (Dim(-(-c["M"] // 4), c["WG"] // c["LANES"]), Dim(1, int(c["tile"][2:]), "rows")),
     cases=(
         {**_case, "K": 64, **w.layout("int8", 64)},
-        {**_case, "K": 40, **w.layout("f16", 40), "TOKENS": 4},
-        {**_case, "K": 256, **w.layout("int8", 256), "ROWS": 4, "TOKENS": 2, "LANES": 16, "reduce": "many"},
+        {**_case, "K": 40, **w.layout("f16", 40), "tile": "4x4"},
+        {**_case, "K": 256, **w.layout("int8", 256), "tile": "4x4", "LANES": 16, "reduce": "many"},
     ),
     prepare=_prepare,
 )

@@ -17,7 +17,7 @@ K = 256
 def sizes(vocab: int, limit: int) -> dict[str, int]:
     """Constants for a vocabulary of which the first `limit` ids may be sampled."""
     k = min(K, limit)
-    groups = min(1024, limit)
+    groups = min(512, limit)
     return {"V": vocab, "LIMIT": limit, "K": k, "GROUPS": groups, "CAPACITY": k * -(-limit // groups), "THREADS": 512, "WG": 64}
 
 

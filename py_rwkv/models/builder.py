@@ -39,9 +39,8 @@ class Limits:
 class Tuning:
     """Tile sizes of the kernels that have a choice. Barriers are what software adapters cannot afford (~30 µs each in SwiftShader)."""
 
-    rows: int = 4  # weight rows per group of lanes
-    tokens: int = 1  # tokens per group of lanes
-    lanes: int = 1  # invocations that share a dot product
+    tile: str = "4x1"  # weight rows × tokens that an invocation (or a group of lanes) computes
+    lanes: int = 1  # invocations that share a tile
     workgroup: int = 16
     norm_workgroup: int = 16
     norm_channels: int = 4  # vec4s of a row per invocation
@@ -54,12 +53,12 @@ class Tuning:
 
 
 SOFTWARE = Tuning()
-HARDWARE = Tuning(rows=4, lanes=16, workgroup=64, norm_workgroup=64, norm_channels=1, wkv_rows=1, chunk=128)
+HARDWARE = Tuning(lanes=16, workgroup=64, norm_workgroup=64, norm_channels=1, wkv_rows=1, chunk=128)
 
 
 def prefill_tuning(decode: Tuning) -> Tuning:
     """The tile for many rows at once: each decoded weight serves several tokens."""
-    return replace(decode, rows=8, tokens=4) if decode.lanes == 1 else replace(decode, rows=4, tokens=4, lanes=8)
+    return replace(decode, tile="4x4")
 
 
 ENCODINGS = {"F32": "f32", "F16": "f16", "I8": "int8"}
@@ -224,7 +223,7 @@ class Builder:
 
     def _tile(self, m: Matrix) -> dict[str, Value]:
         t = self.tuning
-        tile = {"ROWS": t.rows, "TOKENS": t.tokens, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.reduce}
+        tile = {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.reduce}
         return {"M": m.rows, "K": m.columns} | w.layout(m.weights.encoding, m.columns) | tile
 
     def _norm(self) -> dict[str, Value]:

@@ -16,7 +16,7 @@ SIZES = {"layers": 1024, "embd": 1 << 16, "heads": 1 << 12, "head_size": 1 << 10
 
 @dataclass(frozen=True)
 class Config:
-    """The sizes that make one RWKV: `embd` = heads · head_size channels, low ranks of w, a, v and g (V7; v is 0 in a one-layer model without them)."""
+    """The sizes that make one RWKV: `embd` = heads · head_size channels; low ranks w, a, v, g (v is 0 in a one-layer model without it)."""
 
     version: str
     layers: int
@@ -30,7 +30,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.version != "7":
-            raise RwkvError("unsupported-architecture", found=f"RWKV version {str(self.version)[:20]}", reason="only version 7 runs so far.")
+            raise RwkvError("unsupported-architecture", found=f"RWKV version {str(self.version)[:20]}", reason="only V7 runs so far.")
         for name, limit in SIZES.items():
             _check(name, getattr(self, name), 1, limit)
         if self.embd % 4:
@@ -127,11 +127,11 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Config:
     config = Config("7", layers, embd, heads, head_size, ffn, vocab, ranks)
 
     known = set()
-    for name, shape, kind, optional in tensors(config):  # lazily: a file that claims a million layers fails at its first missing tensor
+    for name, shape, _, optional in tensors(config):  # lazily: a file that claims a million layers fails at its first missing tensor
         known.add(name)
-        if optional or name not in shapes:
-            if optional:
-                continue
+        if optional:
+            continue
+        if name not in shapes:
             raise RwkvError("missing-tensor", name=name, expected=_text(shape))
         if (_squeezed(shapes[name]) if len(shape) == 1 else shapes[name]) != shape:
             raise RwkvError("wrong-shape", name=name, expected=_text(shape), found=_text(shapes[name]))
@@ -164,7 +164,7 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:
         if has(".ffn.s_emb"):
             return "RWKV-7a (DeepEmbed, ffn.s_emb)", "it is not supported."
         return "RWKV-7 (x070)", ""
-    if has(".att.time_maa_x") or has(".att.time_mix_x") and has(".att.time_mix_w1"):
+    if has(".att.time_maa_x") or (has(".att.time_mix_x") and has(".att.time_mix_w1")):
         return "RWKV-6 (x060)", LATER
     if has(".att.ln_x.weight"):
         decay = shapes.get("blocks.0.att.time_decay", ())

@@ -1,7 +1,7 @@
 """int8: symmetric, weight = q / 127 · scale with q in −127..127 and one f16 scale per 64 columns of a row (8.25 bits per weight).
 
-The scale is searched: several candidates around the block's largest magnitude are tried and the best one is refitted by least squares (5 % less error
-than the largest magnitude itself on normal weights). Every candidate is rounded to f16 before it is judged.
+The scale is searched: candidates around the block's largest magnitude are tried and the best one is refitted by least squares (on normal weights
+5 % less error than with the largest magnitude itself). Every candidate is rounded to f16 before it is judged.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 from py_rwkv.checkpoint.manifest import Manifest
@@ -16,6 +17,7 @@ from py_rwkv.runtime.upload import plan
 from py_rwkv.tokenizer import Tokenizer, tokenizer_for
 
 Progress = Callable[[str, int, int, str], None]  # phase, done, total, unit ("bytes" or "steps")
+VOCAB_LIMITS = {"world": 65530, "20b": 50277, "bytes": 256}  # rows of the head from here on stand for no token
 MAX_OUTPUTS = 8  # logit rows a step can produce
 
 
@@ -27,7 +29,7 @@ class Shards(Protocol):
 
 def build_programs(manifest: Manifest, decode: Tuning, prefill: Tuning, limits: Limits, slots: int) -> list[Program]:
     """The decode and prefill Programs of a model. RwkvError `model-too-big` when a buffer does not fit the adapter."""
-    limit = tokenizer_for(manifest.tokenizer).limit
+    limit = VOCAB_LIMITS.get(manifest.tokenizer, manifest.config.vocab)
 
     def build(name: str, tuning: Tuning) -> Program:
         builder = Builder(name, manifest.tensors, tuning=tuning, limits=limits, slots=slots, max_outputs=MAX_OUTPUTS)
@@ -43,9 +45,13 @@ class Engine:
         self.manifest, self.device, self.slots = manifest, device, slots
         self.config = manifest.config
         self.decode, self.prefill = programs
-        self.tokenizer: Tokenizer = tokenizer_for(manifest.tokenizer)
         self.candidate_bytes = self.decode.buffers["candidates"].nbytes // MAX_OUTPUTS
         self._free = list(range(slots))
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """RwkvError `unknown-tokenizer` for a model that names none we have; its logits are still to be had."""
+        return tokenizer_for(self.manifest.tokenizer)
 
     @classmethod
     async def load(cls, manifest: Manifest, shards: Shards, device: Device, *, slots: int = 4, progress: Progress | None = None) -> Engine:

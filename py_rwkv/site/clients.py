@@ -25,10 +25,10 @@ def _run(command: Sequence[str | Path], *, what: str, client: str, cwd: Path) ->
     try:
         done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=NETWORK_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise RwkvError("fetch-failed", what=what, client=client, reason=f"no answer within {NETWORK_TIMEOUT_S} s") from None
+        raise RwkvError("package-fetch-failed", what=what, client=client, reason=f"no answer within {NETWORK_TIMEOUT_S} s") from None
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and "A complete log of this run" not in line]
-        raise RwkvError("fetch-failed", what=what, client=client, reason=" / ".join(lines[-3:]) or f"exit status {done.returncode}")
+        raise RwkvError("package-fetch-failed", what=what, client=client, reason=" / ".join(lines[-3:]) or f"exit status {done.returncode}")
 
 
 @lru_cache(maxsize=1)
@@ -68,12 +68,12 @@ def pip_install(name: str, pin: dict[str, Any], folder: Path) -> None:
 def npm_pack(name: str, pin: dict[str, Any], folder: Path, npm: Sequence[str]) -> Path:
     """Download the tarball of `name` at `pin["version"]` into `folder` and check its sha512 against `pin["integrity"]`. Returns its path."""
     what = f"{name} {pin['version']}"
-    quiet = ("--ignore-scripts", "--loglevel=error", "--no-update-notifier", "--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
-    _run((*npm, "pack", f"{name}@{pin['version']}", "--pack-destination", folder, *quiet), what=what, client="npm", cwd=folder)
+    quiet = "--ignore-scripts --loglevel=error --no-update-notifier --fetch-retries=2 --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=5000"
+    _run((*npm, "pack", f"{name}@{pin['version']}", "--pack-destination", folder, *quiet.split()), what=what, client="npm", cwd=folder)
     tarball = next(folder.glob("*.tgz"))
     found = "sha512-" + base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
     if found != pin["integrity"]:
-        raise RwkvError("fetch-mismatch", what=what, expected=pin["integrity"], found=found)
+        raise RwkvError("package-mismatch", what=what, expected=pin["integrity"], found=found)
     return tarball
 
 

@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -61,7 +61,8 @@ def cache_dir() -> Path:
 
 def once(name: str, key: str, fill: Callable[[Path], None], cache: Path | None = None) -> Path:
     """The cache folder `name`-(hash of key); `fill` writes it, in a temporary folder, when it is not there yet."""
-    folder = (cache or cache_dir()) / "vendor" / f"{name.replace('@', '').replace('/', '-')}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    plain = name.replace("@", "").replace("/", "-")
+    folder = (cache or cache_dir()) / "vendor" / f"{plain}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -148,37 +149,35 @@ def pyodide_wheels(pyodide: Path, cache: Path | None = None, progress: Progress 
     def fill(folder: Path) -> None:
         try:
             source = from_wheel("open-webui", [WHEELS_IN_OPEN_WEBUI + name for name in wanted], cache, progress)
-            read: Callable[[str], bytes] = lambda name: (source / name).read_bytes()  # noqa: E731
+            contents = {name: (source / name).read_bytes() for name in wanted}
         except RwkvError as error:
-            cdn = re.search(r"`(https://[^`$]+)\$\{\w+\}(/\w+/)`", (pyodide / "pyodide.mjs").read_text("utf-8"))
-            if cdn is None:
-                raise
-            version = json.loads((pyodide / "package.json").read_text("utf-8"))["version"]
-            read = lambda name: _download(f"{cdn[1]}{version}{cdn[2]}{name}", error)  # noqa: E731
-        for name, sha256 in wanted.items():
-            content = read(name)
-            if (found := hashlib.sha256(content).hexdigest()) != sha256:
-                raise RwkvError("fetch-mismatch", what=name, expected=sha256, found=found)
+            contents = _from_cdn(pyodide, wanted, error)
+        for name, content in contents.items():
+            if (found := hashlib.sha256(content).hexdigest()) != wanted[name]:
+                raise RwkvError("package-mismatch", what=name, expected=wanted[name], found=found)
             (folder / name).write_bytes(content)
 
     folder = once("pyodide-wheels", json.dumps(wanted), fill, cache)
     return {name: folder / name for name in wanted}
 
 
-def _download(url: str, earlier: RwkvError) -> bytes:
+def _from_cdn(pyodide: Path, names: Iterable[str], earlier: RwkvError) -> dict[str, bytes]:
+    """The same files from the CDN whose address stands in pyodide.mjs; `earlier`, the failure of the ordinary way, is raised when that fails too."""
+    cdn = re.search(r"`(https://[^`$]+)\$\{\w+\}(/\w+/)`", (pyodide / "pyodide.mjs").read_text("utf-8"))
+    if cdn is None:
+        raise earlier
+    version = json.loads((pyodide / "package.json").read_text("utf-8"))["version"]
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            content: bytes = answer.read()
-            return content
+        return {name: urllib.request.urlopen(f"{cdn[1]}{version}{cdn[2]}{name}", timeout=20).read() for name in names}
     except OSError:
-        raise earlier from None  # the way that should have worked is the one to report
+        raise earlier from None
 
 
 def fetch(kind: str = "page", cache: Path | None = None, progress: Progress = quiet) -> dict[str, Path]:
     """Everything of one kind, from the cache or the network.
 
     kind "page": path below the site's `vendor/` → file. kind "types": the type declarations beside them (path → file). kind "tools": package name → its folder.
-    Raises `fetch-failed`, `fetch-mismatch`, `tool-missing`.
+    Raises `package-fetch-failed`, `package-mismatch`, `tool-missing`.
     """
     table: list[Pin] = pins()["npm"]
     if kind == "tools":

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
+import runpy
 from pathlib import Path
 
 from py_rwkv.resources import PACKAGE
@@ -24,12 +24,9 @@ def ensure(progress: vendor.Progress = vendor.quiet, *, refresh: bool = False) -
 
     def fill(folder: Path) -> None:
         # By path, because the build environment need not be able to import the package.
-        spec = importlib.util.spec_from_file_location("vocabulary", packer)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = runpy.run_path(str(packer))
         text = vendor.from_wheel("rwkv", [PUBLISHED], progress=progress) / Path(PUBLISHED).name
-        (folder / PACKED.name).write_bytes(module.pack(text.read_bytes()))
+        (folder / PACKED.name).write_bytes(module["pack"](text.read_bytes()))
 
     made = (vendor.once("world-vocabulary", key, fill) / PACKED.name).read_bytes()
     if not PACKED.is_file() or PACKED.read_bytes() != made:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from ..errors import RwkvError
-from .bytes_tokenizer import BytesTokenizer
-from .utf8 import Utf8Stream
-from .world import WorldTokenizer
+from py_rwkv.errors import RwkvError
+from py_rwkv.tokenizer.bytes_tokenizer import BytesTokenizer
+from py_rwkv.tokenizer.utf8 import Utf8Stream
+from py_rwkv.tokenizer.world import WorldTokenizer
 
 __all__ = ["BytesTokenizer", "Tokenizer", "Utf8Stream", "WorldTokenizer", "tokenizer_for"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .utf8 import utf8
+from py_rwkv.tokenizer.utf8 import utf8
 
 
 class BytesTokenizer:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from ..errors import RwkvError
-from .utf8 import utf8
-from .vocabulary import Vocabulary, unpack
+from py_rwkv.errors import RwkvError
+from py_rwkv.tokenizer.utf8 import utf8
+from py_rwkv.tokenizer.vocabulary import Vocabulary, unpack
 
 PACKED = Path(__file__).with_name("world.bin")
 

@@ -161,7 +161,7 @@ class Page {
   show(screen) {
     const before = this.screen;
     this.screen = screen;
-    for (const section of document.querySelectorAll("[data-screen]"))
+    for (const section of document.querySelectorAll("section[data-screen]"))
       /** @type {HTMLElement} */ (section).hidden = section.getAttribute("data-screen") !== screen;
     document.documentElement.dataset.screen = screen;
     this.mirror();
@@ -227,7 +227,7 @@ try {
   document.documentElement.dataset.state = "error";
   const errors = new ErrorView();
   errors.show(asPageError(thrown));
-  for (const section of document.querySelectorAll("[data-screen]"))
+  for (const section of document.querySelectorAll("section[data-screen]"))
     /** @type {HTMLElement} */ (section).hidden = section.getAttribute("data-screen") !== "error";
   byId("error-retry").addEventListener("click", () => location.reload());
   byId("error-home").hidden = true;

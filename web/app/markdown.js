@@ -11,10 +11,19 @@ const TAGS =
   "a b blockquote br code del details em h1 h2 h3 h4 h5 h6 hr i img ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th thead tr ul";
 const ATTRIBUTES = "href title alt src class align start colspan rowspan lang dir";
 
+/** Tags that answers use on purpose and that need no attributes; any other HTML is shown as the text that it is. */
+const PLAIN = /&lt;(\/?)(br|details|kbd|mark|sub|summary|sup)\s*\/?&gt;/gi;
+
+/** @param {string} text */
+const escape = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
 const marked = new Marked({
   gfm: true,
   breaks: true,
-  renderer: { checkbox: ({ checked }) => (checked ? "☑ " : "☐ ") }, // task lists without form controls
+  renderer: {
+    html: ({ text }) => escape(text).replace(PLAIN, "<$1$2>"),
+    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "), // task lists without form controls
+  },
 });
 
 DOMPurify.addHook("afterSanitizeAttributes", (node) => {

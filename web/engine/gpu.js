@@ -117,10 +117,10 @@ export class Gpu {
 
   /**
    * One replay: write the step block, one pass, one submit. Returns the first `nbytes` of the buffer `read`, or nothing once the work is done.
-   * @param {string} program @param {Uint8Array} step @param {{rows: number, runs: number, outputs: number}} counts
+   * @param {string} program @param {Uint8Array} step @param {number} rows @param {number} runs @param {number} outputs
    * @param {string} read @param {number} nbytes
    */
-  async run(program, step, { rows, runs, outputs }, read, nbytes) {
+  async run(program, step, rows, runs, outputs, read, nbytes) {
     this.#check();
     const { device } = this;
     const calls = this.#programs.get(program);

@@ -1,0 +1,126 @@
+"""The page's device: hands Programs to the JS executor (web/engine/gpu.js) and asks it to replay them. One crossing per step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from py_rwkv.devices.base import merged_buffers, slot_span
+from py_rwkv.errors import RwkvError
+from py_rwkv.models.builder import HARDWARE, SOFTWARE, Limits, prefill_tuning
+from py_rwkv.program import Buffer, Program, Step
+from py_rwkv.runtime.upload import Upload
+
+
+class BrowserDevice:
+    """`gpu` is a `Gpu` of gpu.js; shards are ArrayBuffers that stay on the JavaScript side."""
+
+    kind = "webgpu"
+
+    def __init__(self, gpu: Any) -> None:
+        self.gpu = gpu
+        self.adapter = str(gpu.adapter)
+        self.limits = limits_of(gpu.limits)
+        self.decode = SOFTWARE if gpu.software else HARDWARE
+        self.prefill = prefill_tuning(self.decode)
+        self.buffers: dict[str, Buffer] = {}
+
+    async def allocate(self, programs: Sequence[Program]) -> None:
+        self.buffers = merged_buffers(programs)
+        await call(self.gpu.allocate, from_json([p.to_wire() for p in programs]))
+
+    async def upload(self, shard: Any, uploads: Sequence[Upload]) -> None:
+        await call(self.gpu.upload, shard, from_json([asdict(u) for u in uploads]))
+
+    async def compile(self, progress: Callable[[int, int], None]) -> None:
+        from pyodide.ffi import create_proxy
+
+        proxy = create_proxy(progress)
+        try:
+            await call(self.gpu.compile, proxy)
+        finally:
+            proxy.destroy()
+
+    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0) -> bytes:
+        out = await call(self.gpu.run, program, to_js(step.encode()), step.rows, step.runs, step.outputs, read, nbytes)
+        return taken(out)
+
+    def _spans(self, slot: int) -> list[tuple[str, int, int]]:
+        return [(b.name, *slot_span(b, slot)) for b in self.buffers.values() if b.role == "state"]
+
+    async def read_state(self, slot: int) -> dict[str, bytes]:
+        spans = self._spans(slot)
+        data = taken(await call(self.gpu.read, from_json(spans)))
+        out, at = {}, 0
+        for name, _, size in spans:
+            out[name] = data[at : at + size]
+            at += size
+        return out
+
+    def write_state(self, slot: int, state: dict[str, bytes]) -> None:
+        for name, at, _ in self._spans(slot):
+            self.gpu.write(name, at, to_js(state[name]))
+
+    def copy_state(self, source: int, target: int) -> None:
+        pairs = zip(self._spans(source), self._spans(target), strict=True)
+        self.gpu.copy(from_json([(name, a, b, size) for (name, a, size), (_, b, _) in pairs]))
+
+    def clear_state(self, slot: int) -> None:
+        self.gpu.clear(from_json(self._spans(slot)))
+
+    def gpu_bytes(self) -> int:
+        return int(self.gpu.bytes())
+
+    def close(self) -> None:
+        self.gpu.close()
+
+
+def limits_of(limits: Any) -> Limits:
+    return Limits(int(limits.bindingBytes), int(limits.bufferBytes), int(limits.workgroups))
+
+
+async def call(function: Any, *arguments: Any) -> Any:
+    """Await a JS function; its RwkvErrors become ours."""
+    from pyodide.ffi import JsException
+
+    try:
+        return await function(*arguments)
+    except JsException as e:
+        raise from_js(e) from None
+
+
+def from_js(e: Any) -> RwkvError:
+    """The RwkvError that a JS exception carries (web/engine/errors.js), or `internal`."""
+    error = getattr(e, "js_error", e)
+    code, details = getattr(error, "code", None), getattr(error, "details", None)
+    if isinstance(code, str) and details is not None:
+        try:
+            return RwkvError(code, **details.to_py())
+        except KeyError:
+            pass
+    if getattr(error, "name", "") == "AbortError":
+        return RwkvError("cancelled")
+    return RwkvError("internal", reason=str(e))
+
+
+def from_json(data: Any) -> Any:
+    """Plain data as a JS object: one string across, no proxies."""
+    import js
+
+    return js.JSON.parse(json.dumps(data))
+
+
+def to_js(data: bytes) -> Any:
+    """Bytes as a Uint8Array of its own."""
+    from pyodide.ffi import to_js as convert
+
+    return convert(data)
+
+
+def taken(array: Any) -> bytes:
+    """A JS typed array's bytes; its proxy is released."""
+    data: bytes = array.to_bytes()
+    array.destroy()
+    return data

@@ -1,0 +1,191 @@
+"""Choosing the next token from the best candidates that the device hands over. Knows nothing of text or sessions.
+
+Order, that of the `rwkv` package (temperature comes after top-p, unlike in most libraries):
+
+    l[t] -= presence + count[t] * frequency     every t generated before; counts decay by `penalty_decay` per generated token, then count[t] += 1
+    p     = softmax(l)                          over the whole vocabulary
+    top-p : keep p >= the p at which the sorted sum reaches top_p (equal ones stay)
+    top-k : keep the k best                     0 = all
+    p     = p ** (1 / temperature), renormalised, sampled          temperature 0: the best one; equals: the lowest id
+
+Only 256 candidates come; the rest of the vocabulary takes part through `logsumexp`, corrected for the candidates that were penalised or removed. So what differs from the
+full computation is the tail beyond 256 candidates, which is never sampled.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from py_rwkv.errors import RwkvError
+
+MAX_BANNED = 128  # of 256 candidates, so that some are always left
+
+
+class Candidates(NamedTuple):
+    """The best tokens of one step, highest logit first, equal logits lowest id first. Padding: any id >= vocab_limit, or logit -inf."""
+
+    ids: Sequence[int]  # u32[<= 256]
+    logits: Sequence[float]  # f32[<= 256]
+    logsumexp: float  # over all logits of the step
+
+
+class Choice(NamedTuple):
+    """A sampled token and its log-probability under the model itself (before penalties, top-p and temperature)."""
+
+    token: int
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to choose. Use `from_request` for anything a person wrote: it checks; the constructor does not."""
+
+    temperature: float = 1.0
+    top_p: float = 0.3
+    top_k: int = 0
+    presence_penalty: float = 0.5
+    frequency_penalty: float = 0.5
+    penalty_decay: float = 0.996
+    seed: int | None = None
+    ban: tuple[int, ...] = ()
+
+    @classmethod
+    def from_request(cls, defaults: Mapping[str, Any], request: Mapping[str, Any]) -> Sampling:
+        """The request's values, where absent or None the defaults', where absent the ones above. Other keys are not looked at. `bad-setting` names field, range and value."""
+        chosen = {f.name: v for f in fields(cls) for source in (defaults, request) if (v := source.get(f.name)) is not None}
+        checked: dict[str, Any] = {name: number(name, chosen[name], *bounds) for name, bounds in RANGES.items() if name in chosen}
+        if "ban" in chosen:
+            checked["ban"] = _token_ids("ban", chosen["ban"])
+        return cls(**checked)
+
+
+RANGES: dict[str, tuple[float, float, bool]] = {  # least, greatest, whole numbers only
+    "temperature": (0, 10, False),
+    "top_p": (0, 1, False),
+    "top_k": (0, 1 << 24, True),
+    "presence_penalty": (-10, 10, False),
+    "frequency_penalty": (-10, 10, False),
+    "penalty_decay": (0, 1, False),
+    "seed": (-(1 << 63), (1 << 64) - 1, True),
+}
+
+
+def bad(name: str, expected: str, found: object) -> RwkvError:
+    """`bad-setting` for a value as somebody wrote it."""
+    shown = repr(found)
+    return RwkvError("bad-setting", name=name, expected=expected, found=shown if len(shown) <= 80 else shown[:79] + "…")
+
+
+def number(name: str, value: object, least: float, greatest: float, whole: bool = False) -> float | int:
+    """`value` as float, or as int if `whole`, within [least, greatest]; `bad-setting` otherwise. True is not 1, NaN is nothing, 3.0 is whole."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= greatest
+    if not good or (whole and value != int(value)):  # type: ignore[call-overload]
+        raise bad(name, f"a {'whole ' if whole else ''}number from {least} to {greatest}", value)
+    return int(value) if whole else float(value)  # type: ignore[call-overload,arg-type,no-any-return]
+
+
+def _token_ids(name: str, value: object) -> tuple[int, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) > MAX_BANNED:
+        raise bad(name, f"a list of at most {MAX_BANNED} token ids", value)
+    return tuple(int(number(f"{name}[{i}]", token, 0, 65535, True)) for i, token in enumerate(value))
+
+
+def random_u32(seed: int, counter: int) -> int:
+    """The `counter`-th random word of a seed: pcg3d (Jarzynski & Olano, JCGT 9(3), 2020) of (seed low, seed high, counter), first component.
+
+    32-bit multiplications, additions and shifts only, so a shader can compute the same; no state, so a generation can resume at any token.
+    """
+    mask = 0xFFFFFFFF
+    x, y, z = ((v & mask) * 1664525 + 1013904223 & mask for v in (seed, seed >> 32, counter))
+    x = x + y * z & mask
+    y = y + z * x & mask
+    z = z + x * y & mask
+    x, y, z = x ^ x >> 16, y ^ y >> 16, z ^ z >> 16
+    return x + y * z & mask
+
+
+class Sampler:
+    """Samples one text: keeps its counts and its place in the random sequence. `seed` is the one in use, drawn from the system if none was given."""
+
+    def __init__(self, sampling: Sampling, vocab_limit: int = 1 << 32) -> None:
+        self.sampling = sampling
+        self.seed = int.from_bytes(os.urandom(4), "little") if sampling.seed is None else sampling.seed
+        self.drawn = 0  # tokens so far = the next counter
+        self._limit = vocab_limit
+        self._ban = frozenset(sampling.ban)
+        self._counts: dict[int, tuple[float, int]] = {}  # token → (count just after it was last drawn, which draw that was): decay is applied when read
+
+    def sample(self, candidates: Candidates) -> Choice:
+        """Choose a token and count it. `bad-logits` if the model produced NaN or infinity, or nothing that may be chosen."""
+        ids, logits, total = list(candidates.ids), list(candidates.logits), candidates.logsumexp
+        if not ids or not math.isfinite(total) or math.isnan(logits[0]):
+            raise RwkvError("bad-logits", logsumexp=str(total))
+        ranked, normaliser = self._penalise(ids, logits, total)
+        token = self._draw(ranked, normaliser)
+        self._count(token)
+        return Choice(token, logits[ids.index(token)] - total)
+
+    def count(self, token: int) -> float:
+        """The decayed count of a token as the next sample sees it."""
+        value, when = self._counts.get(token, (0.0, 0))
+        return value * self.sampling.penalty_decay ** (self.drawn - when - 1) if value else 0.0
+
+    def _count(self, token: int) -> None:
+        value = self.count(token) * self.sampling.penalty_decay + 1.0
+        self._counts[token] = (value, self.drawn)
+        self.drawn += 1
+
+    def _penalise(self, ids: list[int], logits: list[float], total: float) -> tuple[list[tuple[float, int]], float]:
+        """(-logit, id) best first after penalties, without what may not be chosen, and the logsumexp that belongs to them."""
+        counts, ban, limit = self._counts, self._ban, self._limit
+        special = [i for i, token in enumerate(ids) if token in counts or token in ban or token >= limit]
+        ranked = [(-logit, token) for logit, token in zip(logits, ids, strict=True)]
+        if not special:
+            if ranked[-1][0] == math.inf:  # padding
+                ranked = [entry for entry in ranked if entry[0] != math.inf]
+            return ranked, total
+        presence, frequency = self.sampling.presence_penalty, self.sampling.frequency_penalty
+        rest = 1.0 - sum(math.exp(logits[i] - total) for i in special)  # what is not touched, in units of e^total
+        if rest < 1e-3:  # rounding would decide; the untouched candidates are a lower bound
+            rest = max(rest, sum(map(math.exp, (-l - total for l, _ in ranked))) - 1.0 + rest, 0.0)
+        for i in special:
+            token = ids[i]
+            removed = token in ban or token >= limit
+            ranked[i] = (math.inf if removed else presence + self.count(token) * frequency - logits[i], token)
+        touched = [-ranked[i][0] for i in special]
+        ranked = sorted(entry for entry in ranked if entry[0] != math.inf)
+        if not ranked:
+            raise RwkvError("bad-logits", logsumexp=str(total))
+        shift = max(total, -ranked[0][0]) if rest > 0 else -ranked[0][0]  # keeps exp in range whatever the penalties are
+        return ranked, shift + math.log((rest and rest * math.exp(total - shift)) + sum(math.exp(l - shift) for l in touched))
+
+    def _draw(self, ranked: list[tuple[float, int]], total: float) -> int:
+        settings = self.sampling
+        if settings.temperature == 0:
+            return ranked[0][1]
+        keep, reached = 1, math.exp(-ranked[0][0] - total)
+        if settings.top_p >= 1:
+            keep = len(ranked)
+        else:
+            while reached < settings.top_p and keep < len(ranked):
+                reached += math.exp(-ranked[keep][0] - total)
+                keep += 1
+            while keep < len(ranked) and ranked[keep][0] == ranked[keep - 1][0]:
+                keep += 1
+        if settings.top_k:
+            keep = min(keep, settings.top_k)
+        if keep == 1:
+            return ranked[0][1]
+        best = ranked[0][0]
+        weights = [math.exp((best - l) / settings.temperature) for l, _ in ranked[:keep]]
+        # 24 bits: exact in f32 as well as in f64.
+        point = (random_u32(self.seed, self.drawn) >> 8) * 2.0**-24 * sum(weights)
+        for weight, (_, token) in zip(weights, ranked, strict=False):
+            point -= weight
+            if point < 0:
+                return token
+        return ranked[keep - 1][1]

@@ -1,0 +1,82 @@
+"""The built site, served, and Debian's Chromium with a software WebGPU adapter. A missing browser or adapter fails: it is never skipped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+
+from py_rwkv.site.build import build
+from py_rwkv.site.serve import serve
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+ARGUMENTS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+INSTALL = "Run `make test-setup` (Debian: apt-get install chromium)."
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if not found:
+        pytest.fail(f"No Chromium on the PATH. {INSTALL}")
+    return {**browser_type_launch_args, "executable_path": found, "args": ARGUMENTS}
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    return build(tmp_path_factory.mktemp("site") / "site")
+
+
+@pytest.fixture(scope="session")
+def site_url(site: Path) -> Iterator[str]:
+    """The address of the built site, with a slash at the end."""
+    with serve(site, port=0) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def webgpu_adapter(browser: Browser, site_url: str) -> dict[str, Any]:
+    """What the adapter calls itself."""
+    page = browser.new_page()
+    page.goto(site_url + "build.json")
+    info: dict[str, Any] | None = page.evaluate(
+        "navigator.gpu?.requestAdapter().then(a => a && {vendor: a.info.vendor, architecture: a.info.architecture, description: a.info.description})"
+    )
+    page.close()
+    if not info:
+        pytest.fail(f"Chromium {browser.version} has no WebGPU adapter. {INSTALL}")
+    return info
+
+
+@pytest.fixture
+def problems() -> list[str]:
+    """Uncaught errors and violations of the Content-Security-Policy seen so far; what is left in it at the end fails the test."""
+    return []
+
+
+@pytest.fixture
+def page(context: BrowserContext, problems: list[str]) -> Iterator[Page]:
+    def console(message: ConsoleMessage) -> None:
+        if message.type == "error" and any(words in message.text for words in ("Content Security Policy", "Uncaught")):
+            problems.append(message.text)
+
+    context.on("console", console)
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    yield page
+    page.close()
+    assert not problems, "\n".join(problems)

@@ -1,0 +1,16 @@
+"""A machine without an adapter fails these tests: a skipped test would hide a missing driver."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def adapter_summary() -> str:
+    """The name of the adapter the tests run on."""
+    import wgpu
+
+    try:
+        return str(wgpu.gpu.request_adapter_sync(power_preference="high-performance").summary)
+    except Exception as error:
+        pytest.fail(f"No GPU adapter: {error}. A software one will do: `make test-setup` (Debian: apt-get install mesa-vulkan-drivers).")

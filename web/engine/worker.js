@@ -1,0 +1,246 @@
+// @ts-check
+/**
+ * The worker: boots Pyodide, keeps the store and the GPU, and passes requests to Python (py_rwkv/browser/service.py).
+ * In: `{id, op, args}` and `{cancel: id}`. Out: `{id, event, value}` with event "progress" | "chunk" | "result" | "error".
+ */
+
+import { loadTexts, RwkvError } from "./errors.js";
+import { describe, Gpu, isSoftware, requestAdapter } from "./gpu.js";
+import { Meter } from "./meter.js";
+import { fetchBlob, sha256, Store } from "./store.js";
+
+/** @typedef {{id: string, name: string, path: string, bytes: number, description: Record<string, string>, licence: string}} CatalogueEntry */
+/** @typedef {{signal: AbortSignal, progress: (phase: string, done: number, total: number, unit: string) => void, emit: (value: unknown) => void}} Context */
+/** @typedef {{id: string, manifest: string, base?: URL, file?: Blob, name?: string}} Source */
+
+const SITE = new URL("../", import.meta.url);
+const SMALL = 64 << 20; // models below this start downloading before Python is up; larger ones are checked against the adapter first
+
+const texts = loadTexts(new URL("i18n/errors.json", SITE));
+/** @type {Map<number, AbortController>} */
+const running = new Map();
+/** @type {Promise<Store> | undefined} */
+let store;
+/** @type {Promise<any> | undefined} */
+let python;
+/** @type {any} */
+let service; // of Python, once a model is loaded
+/** @type {any} */
+let loaded; // {meter}
+
+/** @type {Record<string, (args: any, context: Context) => Promise<unknown>>} */
+const operations = {
+  probe,
+  catalogue,
+  load,
+  unload,
+  logits: async ({ tokens }, context) => {
+    const bytes = await need().logits(JSON.stringify(tokens), context.signal);
+    return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  },
+  tokenize: async ({ text }) => JSON.parse(need().tokenize(text)),
+  info: async () => ({ ...JSON.parse(need().info()), timings: loaded.meter.timings, ...(await memory()) }),
+  chat: (request, context) => answer("chat", request, context),
+  complete: (request, context) => answer("complete", request, context),
+  forget: async ({ id }) => (await openStore()).remove(id),
+};
+
+onmessage = async ({ data: { id, op, args, cancel } }) => {
+  if (cancel !== undefined) return running.get(cancel)?.abort();
+  await texts;
+  const abort = new AbortController();
+  running.set(id, abort);
+  const post = (/** @type {string} */ event, /** @type {unknown} */ value) => postMessage({ id, event, value });
+  const meter = new Meter((progress) => post("progress", progress));
+  /** @type {Context} */
+  const context = { signal: abort.signal, progress: meter.update.bind(meter), emit: (value) => post("chunk", value) };
+  try {
+    if (op === "load") loaded = { meter };
+    post("result", await operations[op](args, context));
+  } catch (e) {
+    post("error", (abort.signal.aborted && op === "load" ? new RwkvError("cancelled") : pythonError(e)).toJSON());
+  } finally {
+    running.delete(id);
+  }
+};
+
+/** A Python RwkvError crosses as JSON in the exception's message (service.py, `crossing`). @param {any} e */
+function pythonError(e) {
+  const found = /RWKV-ERROR (\{.*\})/.exec(e?.message ?? "");
+  return RwkvError.from(found ? JSON.parse(found[1]) : e);
+}
+
+async function probe() {
+  /** @type {Record<string, boolean>} */
+  const stored = {};
+  for (const row of await openStore().then((s) => s.models(), () => [])) stored[row.id] = row.complete;
+  try {
+    const adapter = await requestAdapter();
+    return { webgpu: { available: true, adapter: describe(adapter), software: isSoftware(adapter) }, stored };
+  } catch (e) {
+    const { code, message } = RwkvError.from(e);
+    return { webgpu: { available: false, code, reason: message }, stored };
+  }
+}
+
+/** @returns {Promise<CatalogueEntry[]>} */
+async function catalogue() {
+  return (await fetchBlob(new URL("models/catalogue.json", SITE), () => {}, new AbortController().signal)).text().then(JSON.parse);
+}
+
+/** @param {{source: string | File, device: "webgpu" | "numpy", quantization: string}} args @param {Context} context */
+async function load({ source, device, quantization }, context) {
+  const { progress, signal } = context;
+  await unload();
+  progress("python", 0, 1, "steps");
+  const booting = startPython();
+  booting.catch(() => {}); // reported where it is awaited
+  const gpu = device === "webgpu" ? await Gpu.create() : undefined;
+  try {
+    const found = await resolve(source, quantization, context);
+    const small = found.manifest && JSON.parse(found.manifest).total_bytes < SMALL;
+    const early = small ? fetchShards(found, context) : undefined;
+    early?.catch(() => {});
+    const pyodide = await booting;
+    signal.throwIfAborted();
+    if (!gpu || found.file) await pyodide.loadPackage("numpy", { messageCallback: () => {} });
+    progress("python", 1, 1, "steps");
+    const module = pyodide.pyimport("py_rwkv.browser.service");
+    if (found.file) found.manifest = await importFile(module, found, quantization, context);
+    module.check(found.manifest, gpu ?? null);
+    await (early ?? fetchShards(found, context));
+    service = await module.open_model(found.manifest, shardsOf(found.manifest), gpu ?? null, progress);
+    module.destroy();
+    progress("ready", 1, 1, "");
+    gpu?.device.lost.then(({ reason, message }) => {
+      if (reason !== "destroyed") postMessage({ id: 0, event: "error", value: new RwkvError("device-lost", { reason: message || "unknown" }).toJSON() });
+    });
+    return JSON.parse(service.info());
+  } catch (e) {
+    gpu?.close();
+    throw e;
+  }
+}
+
+/** What a source names: a stored or fetched manifest, or a file to convert. @param {string | File} source @param {string} quantization @param {Context} context @returns {Promise<Source>} */
+async function resolve(source, quantization, { signal, progress }) {
+  if (source instanceof File) return known(`file:${source.name}:${source.size}:${source.lastModified}:${quantization}`, source, source.name);
+  const entry = (await catalogue()).find((e) => e.id === source);
+  let url;
+  try {
+    url = entry ? new URL(entry.path, new URL("models/", SITE)) : new URL(source);
+  } catch {
+    throw new RwkvError("bad-source", { source });
+  }
+  if (!/^https?:$/.test(url.protocol)) throw new RwkvError("bad-source", { source });
+  if (/\.(pth|pt|safetensors|st|gguf)$/i.test(url.pathname)) {
+    const id = `${url.href}:${quantization}`;
+    const row = await (await openStore()).model(id);
+    if (row?.complete) return { id, manifest: row.manifest };
+    let done = 0;
+    const count = (/** @type {number} */ n) => progress("download", (done += n), 0, "bytes");
+    return { id, manifest: "", file: await fetchBlob(url, count, signal), name: url.pathname.split("/").at(-1) };
+  }
+  const base = url.pathname.endsWith("/manifest.json") ? new URL("./", url) : new URL(url.href.replace(/\/?$/, "/"));
+  const id = entry ? entry.id : base.href;
+  try {
+    const manifest = await (await fetchBlob(new URL("manifest.json", base), () => {}, signal, "no-cache")).text();
+    checkJson(manifest, base);
+    return { id, manifest, base };
+  } catch (e) {
+    const row = await (await openStore()).model(id); // offline: what is stored still runs
+    if (row?.complete && RwkvError.from(e).code === "fetch-failed") return { id, manifest: row.manifest, base };
+    throw e;
+  }
+}
+
+/** A dropped file, unless an earlier visit has converted it. @param {string} id @param {File} file @param {string} name @returns {Promise<Source>} */
+async function known(id, file, name) {
+  const row = await (await openStore()).model(id);
+  return row?.complete ? { id, manifest: row.manifest } : { id, manifest: "", file, name };
+}
+
+/** @param {string} text @param {URL} base */
+function checkJson(text, base) {
+  try {
+    const { total_bytes, shards } = JSON.parse(text);
+    if (Number.isFinite(total_bytes) && Array.isArray(shards)) return;
+  } catch {
+    // said below
+  }
+  throw new RwkvError("bad-manifest", { reason: `${base.href}manifest.json is not one` });
+}
+
+/** @param {Source} source @param {Context} context */
+async function fetchShards({ id, manifest, base }, { signal, progress }) {
+  if (!base) return;
+  await (await openStore()).download(id, manifest, base, (done, total) => progress("download", done, total, "bytes"), signal);
+}
+
+/** Python turns a checkpoint into shards, which go to the store one by one. @param {any} module @param {Source} source @param {string} quantization @param {Context} context */
+async function importFile(module, { id, file, name }, quantization, { progress }) {
+  const target = await openStore();
+  /** @type {Promise<void>[]} */
+  const writes = [];
+  const keep = (/** @type {string} */ hash, /** @type {Uint8Array} */ data) => void writes.push(target.put(hash, new Blob([data.slice()])));
+  const manifest = module.convert_file(file, name, quantization, keep, progress);
+  await Promise.all(writes);
+  await target.record(id, manifest, true);
+  return manifest;
+}
+
+/** Shards by their number, from the store. @param {string} manifest */
+function shardsOf(manifest) {
+  /** @type {{sha256: string}[]} */
+  const shards = JSON.parse(manifest).shards;
+  return async (/** @type {number} */ index) => (await openStore()).read(shards[index].sha256);
+}
+
+async function unload() {
+  if (!service) return;
+  service.close();
+  service.destroy();
+  service = undefined;
+}
+
+/** @param {"chat" | "complete"} op @param {object} request @param {Context} context */
+async function answer(op, request, { signal, emit }) {
+  const text = await need()[op](JSON.stringify(request), (/** @type {string} */ chunk) => emit(JSON.parse(chunk)), () => signal.aborted);
+  return text ? JSON.parse(text) : undefined;
+}
+
+function need() {
+  if (!service) throw new RwkvError("not-loaded");
+  return service;
+}
+
+async function memory() {
+  const pyodide = await python;
+  return { wasmBytes: pyodide._module.HEAP8.length };
+}
+
+function openStore() {
+  store ??= Store.open();
+  return store;
+}
+
+function startPython() {
+  python ??= bootPython().catch((e) => {
+    python = undefined;
+    throw new RwkvError("python-failed", { reason: RwkvError.from(e).message });
+  });
+  return python;
+}
+
+async function bootPython() {
+  const signal = new AbortController().signal;
+  const build = JSON.parse(await (await fetchBlob(new URL("build.json", SITE), () => {}, signal, "no-cache")).text());
+  const archive = fetchBlob(new URL(build.package.file, SITE), () => {}, signal);
+  const home = new URL(build.pyodide.path, SITE).href;
+  const { loadPyodide } = await import(/** @type {string} */ (new URL("pyodide.mjs", home).href));
+  const pyodide = await loadPyodide({ indexURL: home });
+  const bytes = await (await archive).arrayBuffer();
+  if ((await sha256(bytes)) !== build.package.sha256) throw new RwkvError("shard-hash", { shard: build.package.file, expected: build.package.sha256, found: "another" });
+  pyodide.unpackArchive(bytes, "zip", { extractDir: pyodide.runPython("import site; site.getsitepackages()[0]") });
+  return pyodide;
+}
