@@ -137,7 +137,9 @@ class Engine:
         raw = await self.device.run(self._program(step), step, "candidates" if step.outputs else "", self.candidate_bytes if step.outputs else 0)
         if not raw:
             return None
-        candidates = Candidates.parse(raw)
+        words = memoryview(raw)
+        count = words.cast("I")[1]
+        candidates = Candidates(words.cast("I")[4 : 4 + count], words.cast("f")[4 + count : 4 + 2 * count], words.cast("f")[0])
         if candidates.logsumexp != candidates.logsumexp:
             raise RwkvError("not-a-number", where="the logits")
         return candidates

@@ -32,6 +32,13 @@ class Candidates(NamedTuple):
     logits: Sequence[float]  # f32[<= 256]
     logsumexp: float  # over all logits of the step
 
+    @classmethod
+    def parse(cls, raw: bytes | bytearray | memoryview) -> Candidates:
+        """One row of the `topk_rank` kernel: u32[4 + 2K] = logsumexp (f32 bits), K, 0, 0, ids, logits (f32 bits)."""
+        view = memoryview(raw).cast("B")
+        middle = 16 + 4 * view[4:8].cast("I")[0]
+        return cls(view[16:middle].cast("I"), view[middle : 2 * middle - 16].cast("f"), view[:4].cast("f")[0])
+
 
 class Choice(NamedTuple):
     """A sampled token and its log-probability under the model itself (before penalties, top-p and temperature)."""
@@ -120,10 +127,10 @@ class Sampler:
         self._counts: dict[int, tuple[float, int]] = {}  # token → (count just after it was last drawn, which draw that was): decay is applied when read
 
     def sample(self, candidates: Candidates) -> Choice:
-        """Choose a token and count it. `bad-logits` if the model produced NaN or infinity, or nothing that may be chosen."""
+        """Choose a token and count it. `not-a-number` if the model produced NaN or infinity, `no-candidates` if nothing may be chosen."""
         ids, logits, total = list(candidates.ids), list(candidates.logits), candidates.logsumexp
         if not ids or not math.isfinite(total) or math.isnan(logits[0]):
-            raise RwkvError("bad-logits", logsumexp=str(total))
+            raise RwkvError("not-a-number", where="the logits")
         ranked, normaliser = self._penalise(ids, logits, total)
         token = self._draw(ranked, normaliser)
         self._count(token)
@@ -140,37 +147,39 @@ class Sampler:
         self.drawn += 1
 
     def _penalise(self, ids: list[int], logits: list[float], total: float) -> tuple[list[tuple[float, int]], float]:
-        """(-logit, id) best first after penalties, without what may not be chosen, and the logsumexp that belongs to them."""
+        """(cost = -logit, id) lowest first after penalties, without what may not be chosen, and the logsumexp that belongs to them."""
         counts, ban, limit = self._counts, self._ban, self._limit
         special = [i for i, token in enumerate(ids) if token in counts or token in ban or token >= limit]
         ranked = [(-logit, token) for logit, token in zip(logits, ids, strict=True)]
-        if not special:
-            if ranked[-1][0] == math.inf:  # padding
-                ranked = [entry for entry in ranked if entry[0] != math.inf]
-            return ranked, total
-        presence, frequency = self.sampling.presence_penalty, self.sampling.frequency_penalty
-        rest = 1.0 - sum(math.exp(logits[i] - total) for i in special)  # what is not touched, in units of e^total
-        if rest < 1e-3:  # rounding would decide; the untouched candidates are a lower bound
-            rest = max(rest, sum(map(math.exp, (-l - total for l, _ in ranked))) - 1.0 + rest, 0.0)
-        for i in special:
-            token = ids[i]
-            removed = token in ban or token >= limit
-            ranked[i] = (math.inf if removed else presence + self.count(token) * frequency - logits[i], token)
-        touched = [-ranked[i][0] for i in special]
-        ranked = sorted(entry for entry in ranked if entry[0] != math.inf)
+        if special:
+            presence, frequency = self.sampling.presence_penalty, self.sampling.frequency_penalty
+            rest = 1.0 - sum(math.exp(logits[i] - total) for i in special)  # everything else, in units of e^total
+            for i in special:
+                removed = ids[i] in ban or ids[i] >= limit
+                ranked[i] = (math.inf if removed else presence + self.count(ids[i]) * frequency - logits[i], ids[i])
+            if rest < 1e-3:  # rounding would decide: the other candidates are a lower bound
+                changed = set(special)
+                rest = max(rest, sum(math.exp(logit - total) for i, logit in enumerate(logits) if i not in changed))
+            costs = [ranked[i][0] for i in special]
+            ranked.sort()
+            best = -ranked[0][0]
+            if best > -math.inf:
+                shift = max(total, best) if rest > 0 else best  # keeps exp in range whatever the penalties are
+                total = shift + math.log((rest * math.exp(total - shift) if rest > 0 else 0.0) + sum(math.exp(-cost - shift) for cost in costs))
+        if ranked[-1][0] == math.inf:
+            ranked = [entry for entry in ranked if entry[0] != math.inf]
         if not ranked:
-            raise RwkvError("bad-logits", logsumexp=str(total))
-        shift = max(total, -ranked[0][0]) if rest > 0 else -ranked[0][0]  # keeps exp in range whatever the penalties are
-        return ranked, shift + math.log((rest and rest * math.exp(total - shift)) + sum(math.exp(l - shift) for l in touched))
+            raise RwkvError("no-candidates")
+        return ranked, total
 
     def _draw(self, ranked: list[tuple[float, int]], total: float) -> int:
         settings = self.sampling
         if settings.temperature == 0:
             return ranked[0][1]
-        keep, reached = 1, math.exp(-ranked[0][0] - total)
         if settings.top_p >= 1:
             keep = len(ranked)
         else:
+            keep, reached = 1, math.exp(-ranked[0][0] - total)
             while reached < settings.top_p and keep < len(ranked):
                 reached += math.exp(-ranked[keep][0] - total)
                 keep += 1
@@ -181,7 +190,7 @@ class Sampler:
         if keep == 1:
             return ranked[0][1]
         best = ranked[0][0]
-        weights = [math.exp((best - l) / settings.temperature) for l, _ in ranked[:keep]]
+        weights = [math.exp((best - cost) / settings.temperature) for cost, _ in ranked[:keep]]
         # 24 bits: exact in f32 as well as in f64.
         point = (random_u32(self.seed, self.drawn) >> 8) * 2.0**-24 * sum(weights)
         for weight, (_, token) in zip(weights, ranked, strict=False):

@@ -27,8 +27,14 @@ def _run(command: Sequence[str | Path], *, what: str, client: str, cwd: Path) ->
     except subprocess.TimeoutExpired:
         raise RwkvError("package-fetch-failed", what=what, client=client, reason=f"no answer within {NETWORK_TIMEOUT_S} s") from None
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip() and "A complete log of this run" not in line]
-        raise RwkvError("package-fetch-failed", what=what, client=client, reason=" / ".join(lines[-3:]) or f"exit status {done.returncode}")
+        raise RwkvError("package-fetch-failed", what=what, client=client, reason=_reason(done.stderr) or f"exit status {done.returncode}")
+
+
+def _reason(stderr: str) -> str:
+    """The lines that tell: npm says first what happened and then what to read about it, pip retries first and says it last."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    npm = [line.removeprefix("npm error ") for line in lines if line.startswith("npm error ")]
+    return " / ".join(npm[:3] or lines[-2:])
 
 
 @lru_cache(maxsize=1)

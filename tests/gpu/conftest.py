@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from py_rwkv.devices.wgpu_device import WgpuDevice
+
 
 @pytest.fixture(scope="session", autouse=True)
 def adapter_summary() -> str:
@@ -14,3 +16,9 @@ def adapter_summary() -> str:
         return str(wgpu.gpu.request_adapter_sync(power_preference="high-performance").summary)
     except Exception as error:
         pytest.fail(f"No GPU adapter: {error}. A software one will do: `make test-setup` (Debian: apt-get install mesa-vulkan-drivers).")
+
+
+@pytest.fixture(scope="session")
+def wgpu_device(adapter_summary: str) -> WgpuDevice:
+    """One device for all tests; each allocates what it needs."""
+    return WgpuDevice()

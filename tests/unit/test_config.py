@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -154,13 +155,11 @@ def test_absurd_layer_numbers_do_not_cost_anything() -> None:
     assert refused({**shapes(), f"blocks.{10**30}.att.x_r": (20,)}).code in ("missing-tensor", "unsupported-architecture")
 
 
-names = st.sampled_from(sorted(shapes()) + ["x", "blocks.7.att.x_r", "blocks.0.att.ln_x.weight"])
+names = st.sampled_from([*shapes(), "x", "blocks.7.att.x_r", "blocks.2.att.r_k"])
 
 
 @given(st.dictionaries(names, st.lists(st.integers(0, 70), max_size=4).map(tuple), max_size=8))
 def test_random_shapes_give_a_config_or_a_code(change: Shapes) -> None:
     for s in (change, {**shapes(), **change}):
-        try:
+        with suppress(RwkvError):
             detect(s)
-        except RwkvError:
-            pass

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -112,6 +115,13 @@ def test_choice_of_the_tokenizer(vocab: int, tokenizer: str) -> None:
 
 
 # ---- loading
+
+
+def test_reading_a_manifest_needs_no_numpy() -> None:
+    program = (
+        "import sys, py_rwkv.checkpoint.convert as c; c.Manifest.from_json(sys.stdin.buffer.read()); assert 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], input=made()[0].to_json().encode(), check=True)
 
 
 def test_load_model_takes_directories_and_files(tmp_path: Path) -> None:
@@ -304,7 +314,7 @@ def test_the_unchanged_manifest_is_good() -> None:
 
 
 def test_rows_must_fit() -> None:
-    rows = {"dtype": "U16", "shape": [40], "pieces": [[0, 8, 80, 0]]}
+    rows = {"dtype": "U16", "shape": [40], "pieces": [[PIECE[0], PIECE[1] + 4, 80, 0]]}
     assert code(lambda: Manifest.from_json(json.dumps(change("tensors/head.weight.rows", rows)))) == "bad-manifest"  # overlaps something
 
 
@@ -328,10 +338,8 @@ ODD = (
 @settings(max_examples=200)
 @given(st.sampled_from(paths(MANIFEST)), ODD)
 def test_random_changes_give_a_manifest_or_a_code(path: str, value: Any) -> None:
-    try:
+    with suppress(RwkvError):
         Manifest.from_json(json.dumps(change(path, value)))
-    except RwkvError:
-        pass
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, b"\xff\xfe{", '{"format": "py_rwkv-model"}'])

@@ -97,8 +97,10 @@ export class Chat {
         ...this.options.sampling(),
       };
       for await (const chunk of await this.engine.chat.completions.create(request)) turn.take(chunk);
+      this.#speak();
       turn.finish(running.signal.aborted ? "stopped" : "done");
     } catch (thrown) {
+      this.#speak();
       if (running.signal.aborted) turn.finish("stopped");
       else turn.finish("error", thrown);
     } finally {
@@ -112,16 +114,22 @@ export class Chat {
     const elapsed = byId("elapsed");
     clearInterval(this.clock);
     this.clock = setInterval(() => (elapsed.textContent = duration(Math.floor((performance.now() - started) / 1000))), 1000);
+    this.log.setAttribute("aria-live", "off"); // a screen reader would stumble over every few letters
     this.log.setAttribute("aria-busy", "true");
     this.draw();
     this.composer.setState("busy");
     this.scroller.toEnd();
   }
 
+  /** The answer is about to be drawn for the last time: now it may be read out, once and whole. */
+  #speak() {
+    this.log.removeAttribute("aria-busy");
+    this.log.setAttribute("aria-live", "polite");
+  }
+
   #end() {
     clearInterval(this.clock);
     byId("elapsed").textContent = "";
-    this.log.removeAttribute("aria-busy");
     this.draw();
     this.setAvailable(this.available);
     this.scroller.follow();

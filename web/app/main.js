@@ -22,13 +22,15 @@ class Page {
   probe = { webgpu: { available: true }, stored: {} };
   /** @type {import("./types.js").CatalogueEntry[]} */
   catalogue = [];
-  /** The load that this page began. @type {{source: import("./types.js").LoadSource, device?: "numpy", abort: AbortController} | undefined} */
+  /** The load that this page began. @type {AbortController | undefined} */
   loading;
+  /** Resolves when that load is over, however it ended. @type {Promise<void>} */
+  settled = Promise.resolve();
   /** What to load again after an error. @type {{source: import("./types.js").LoadSource, device?: "numpy"}} */
   last = { source: DEMO };
   /** @type {Screen} */
   screen = "boot";
-  /** The load of which the conversation on the page is. @type {import("./types.js").LoadSource} */
+  /** Which model the conversation on the page is with. @type {string | undefined} */
   talking;
 
   /** @param {PageEngine} engine */
@@ -42,7 +44,7 @@ class Page {
     this.models = new ModelsDialog((source) => void this.load(source));
     this.chat = new Chat(engine, {
       sampling: () => this.settings.values(),
-      recover: () => this.load(this.last.source, this.last.device, true),
+      recover: () => this.load(this.last.source, this.last.device),
     });
     engine.addEventListener("state", () => this.onState());
     engine.addEventListener("progress", (event) => this.loader.update(/** @type {CustomEvent} */ (event).detail));
@@ -72,33 +74,45 @@ class Page {
   /**
    * @param {import("./types.js").LoadSource} source
    * @param {"numpy"} [device]
-   * @param {boolean} [keepTalk] the conversation goes on afterwards
    * @returns {Promise<boolean>} whether the engine is ready
    */
-  async load(source, device, keepTalk = false) {
-    this.loading?.abort.abort();
-    const loading = (this.loading = { source, device, abort: new AbortController() });
+  load(source, device) {
+    const before = this.settled;
+    const result = this.#load(source, device, before);
+    this.settled = result.then(() => undefined);
+    return result;
+  }
+
+  /**
+   * @param {import("./types.js").LoadSource} source
+   * @param {"numpy" | undefined} device
+   * @param {Promise<void>} before the load before this one, which has to be over first
+   */
+  async #load(source, device, before) {
+    this.loading?.abort();
+    const loading = (this.loading = new AbortController());
     this.last = { source, device };
-    if (!keepTalk) this.chat.clear();
+    this.chat.running?.abort();
     this.loader.start(this.nameOf(source), device === "numpy");
     this.show("loading");
     try {
-      await this.engine.load(source, { signal: loading.abort.signal, device });
-      if (this.loading !== loading) return false;
+      await before;
+      await this.engine.load(source, { signal: loading.signal, device });
+      if (this.loading !== loading) return false; // another load took its place
       this.loading = undefined;
       this.onState();
       return true;
     } catch (thrown) {
-      if (this.loading !== loading) return false; // another load took its place
+      if (this.loading !== loading) return false;
       this.loading = undefined;
-      if (loading.abort.signal.aborted) await this.returnHome();
+      if (loading.signal.aborted) await this.returnHome();
       else this.fail(thrown);
       return false;
     }
   }
 
   cancel() {
-    if (this.loading) this.loading.abort.abort();
+    if (this.loading) this.loading.abort();
     else this.engine.unload(); // a load that was begun from outside the page
   }
 
@@ -139,8 +153,11 @@ class Page {
     if (matchMedia("(pointer: fine)").matches) this.chat.composer.focus(); // on a phone the keyboard would cover half of the page
     const info = await this.panel.refresh();
     const identity = info && `${info.model.name} ${info.model.bytes}`;
-    if (this.talking !== identity) this.settings.setModel(info?.model.sampling);
-    this.talking = identity;
+    if (this.talking !== identity) {
+      if (this.talking) this.chat.clear(); // another model: another conversation
+      this.settings.setModel(info?.model.sampling);
+      this.talking = identity;
+    }
     this.drawWelcome();
   }
 

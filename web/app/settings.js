@@ -2,7 +2,7 @@
 // Sampling settings. Whatever is not set here is left to the model's own defaults and not sent at all.
 
 import { byId, h } from "./dom.js";
-import { number, onLanguage, t } from "./i18n.js";
+import { number, onLanguage, t, translate } from "./i18n.js";
 
 /** @typedef {import("./types.js").SettingName} SettingName */
 /** @typedef {import("./types.js").Sampling} Sampling */
@@ -27,6 +27,7 @@ export class Settings {
       this.chosen = {};
       this.draw();
     });
+    translate(byId("settings"));
     onLanguage(() => this.draw());
   }
 

@@ -55,7 +55,7 @@ export class Store {
   async read(sha256) {
     /** @type {Blob | undefined} */
     const blob = await this.db.get("shards", sha256);
-    if (!blob) throw new RwkvError("missing-shard", { shard: sha256 });
+    if (!blob) throw new RwkvError("missing-shard", { name: sha256 });
     return blob.arrayBuffer();
   }
 
@@ -137,14 +137,14 @@ async function fetchShard(url, shard, count, signal) {
     if (found === shard.sha256) return blob;
     count(-received);
   }
-  throw new RwkvError("shard-hash", { shard: url.pathname.split("/").at(-1) ?? "", expected: `${shard.sha256} (${shard.bytes} bytes)`, found });
+  throw new RwkvError("shard-mismatch", { expected: `${shard.sha256} (${shard.bytes} bytes)`, found });
 }
 
 /** Fetch with progress. Throws `fetch-failed`. @param {URL} url @param {(bytes: number) => void} count @param {AbortSignal} signal @param {RequestCache} [cache] */
 export async function fetchBlob(url, count, signal, cache = "default") {
   try {
     const response = await fetch(url, { signal, cache });
-    if (!response.ok || !response.body) throw new RwkvError("fetch-failed", { url: url.href, reason: `HTTP ${response.status}` });
+    if (!response.ok || !response.body) throw new RwkvError("fetch-failed", { name: url.href, reason: `HTTP ${response.status}` });
     const counter = new TransformStream({
       transform(/** @type {Uint8Array} */ chunk, controller) {
         count(chunk.byteLength);
@@ -154,7 +154,7 @@ export async function fetchBlob(url, count, signal, cache = "default") {
     return await new Response(response.body.pipeThrough(counter)).blob();
   } catch (e) {
     signal.throwIfAborted();
-    throw e instanceof RwkvError ? e : new RwkvError("fetch-failed", { url: url.href, reason: String(e) });
+    throw e instanceof RwkvError ? e : new RwkvError("fetch-failed", { name: url.href, reason: String(e) });
   }
 }
 

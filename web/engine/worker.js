@@ -240,7 +240,7 @@ async function bootPython() {
   const { loadPyodide } = await import(/** @type {string} */ (new URL("pyodide.mjs", home).href));
   const pyodide = await loadPyodide({ indexURL: home });
   const bytes = await (await archive).arrayBuffer();
-  if ((await sha256(bytes)) !== build.package.sha256) throw new RwkvError("shard-hash", { shard: build.package.file, expected: build.package.sha256, found: "another" });
+  if ((await sha256(bytes)) !== build.package.sha256) throw new RwkvError("shard-mismatch", { expected: build.package.sha256, found: build.package.file });
   pyodide.unpackArchive(bytes, "zip", { extractDir: pyodide.runPython("import site; site.getsitepackages()[0]") });
   return pyodide;
 }

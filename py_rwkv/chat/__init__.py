@@ -1,0 +1,1 @@
+"""Messages in, chunks out: prompt templates, conversations, OpenAI-shaped requests and answers. Knows no device."""

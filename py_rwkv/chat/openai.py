@@ -1,0 +1,177 @@
+"""OpenAI's shapes: a request checked into a ChatRequest, and the dictionaries of chunks and completions.
+
+Ours beside the standard: request fields `top_k`, `penalty_decay`, `ban`, `prompt` (raw text to continue) and `max_prompt_tokens`; in the last chunk and in a completion `usage`, `timings`, `seed`,
+and, when somebody stopped it, `"cancelled": true` beside the finish_reason "stop" (the standard has no value for it, and clients know "stop").
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from py_rwkv.chat.templates import Message, template_for
+from py_rwkv.errors import RwkvError
+from py_rwkv.runtime.generate import Finish
+from py_rwkv.runtime.sampling import Sampling, bad, number
+
+MAX_TOKENS, MAX_PROMPT_TOKENS = 1024, 65536  # where neither the request nor the defaults say; a state has no limit, patience has
+_SAMPLING = tuple(f.name for f in fields(Sampling))
+_OTHERS = "messages prompt model stream stream_options n user stop max_tokens max_completion_tokens max_prompt_tokens".split()
+KNOWN = (*_OTHERS, *_SAMPLING)
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A request that was checked. pieces: texts to encode one by one; raw: a continuation of `prompt`, not an answer to messages."""
+
+    pieces: tuple[str, ...]
+    sampling: Sampling
+    stops: tuple[str, ...]
+    max_tokens: int
+    max_prompt_tokens: int
+    stream: bool
+    raw: bool
+    strip: bool  # the template puts white space before an answer, which is not part of it
+
+
+def parse_request(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> ChatRequest:
+    """Check a request. defaults: the model's `template` name and, each optional, any sampling field, `stop` and `max_tokens`. None means absent.
+
+    The request's stop strings are added to the model's, which end an answer of this template. RwkvErrors: `bad-setting`, `unknown-setting`, `unknown-template`, `empty-prompt`.
+    """
+    if not isinstance(request, Mapping):
+        raise bad("the request", "an object", request)
+    for name in request:
+        if name not in KNOWN:
+            raise RwkvError("unknown-setting", name=str(name)[:80], known=", ".join(KNOWN))
+    given = {name: value for name, value in request.items() if value is not None}
+    if ("messages" in given) == ("prompt" in given):
+        raise bad("the request", "one that has either messages or prompt", "both" if "prompt" in given else "neither")
+    if given.get("n", 1) is not True:
+        number("n", given.get("n", 1), 1, 1, True)
+    for name, kind, expected in (("stream", bool, "true or false"), ("model", str, "a text"), ("user", str, "a text"), ("stream_options", Mapping, "an object")):
+        if not isinstance(given.get(name, kind() if kind is not Mapping else {}), kind):
+            raise bad(name, expected, given[name])
+    sampling = Sampling.from_request(defaults, given)
+    template, stops = template_for(defaults.get("template", "world")), _stops(given.get("stop", ()))
+    raw = "prompt" in given
+    if raw:
+        if not isinstance(given["prompt"], str):
+            raise bad("prompt", "a text", given["prompt"])
+        if not given["prompt"]:
+            raise RwkvError("empty-prompt")
+        pieces = [given["prompt"]]
+    else:
+        pieces = template.pieces(_messages(given["messages"]))
+        own = defaults.get("stop")
+        stops = tuple(dict.fromkeys((*(template.stops if own is None else _stops(own)), *stops)))
+    most = next((name for name in ("max_completion_tokens", "max_tokens") if name in given), "max_tokens")
+    return ChatRequest(
+        pieces=tuple(pieces),
+        sampling=sampling,
+        stops=stops,
+        max_tokens=int(number(most, given.get(most, defaults.get("max_tokens") or MAX_TOKENS), 1, 1 << 24, True)),
+        max_prompt_tokens=int(number("max_prompt_tokens", given.get("max_prompt_tokens", MAX_PROMPT_TOKENS), 1, 1 << 24, True)),
+        stream=given.get("stream", False),
+        raw=raw,
+        strip=not raw and template.answer.startswith(" "),
+    )
+
+
+def _stops(value: object) -> tuple[str, ...]:
+    stops = (value,) if isinstance(value, str) else value
+    if not isinstance(stops, Sequence) or len(stops) > 16 or not all(isinstance(stop, str) and 0 < len(stop) <= 200 for stop in stops):
+        raise bad("stop", "a text or at most 16 texts, each of 1 to 200 characters", value)
+    return tuple(stops)
+
+
+def _messages(value: object) -> list[Message]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise bad("messages", "a list", value)
+    messages = []
+    for i, message in enumerate(value):
+        if not isinstance(message, Mapping):
+            raise bad(f"messages[{i}]", "an object with role and content", message)
+        role = message.get("role")
+        messages.append(Message("system" if role == "developer" else role, _content(f"messages[{i}].content", message.get("content"))))  # type: ignore[arg-type]
+    return messages
+
+
+def _content(name: str, value: object) -> str:
+    """A text, or OpenAI's list of parts of which all are texts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence) and all(isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in value):
+        return "".join(part["text"] for part in value)
+    raise bad(name, "a text", value)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Builds the dictionaries of one answer: they share id, creation time and model."""
+
+    model: str
+    raw: bool
+    id: str
+    created: int  # Unix time
+
+    @classmethod
+    def to(cls, request: ChatRequest, model: str) -> Reply:
+        """A reply with a fresh id."""
+        return cls(model, request.raw, ("cmpl-" if request.raw else "chatcmpl-") + os.urandom(12).hex(), int(time.time()))
+
+    def opening(self) -> dict[str, Any]:
+        """The chunk that says who speaks."""
+        return self.chunk("") if self.raw else self._chunk({"role": "assistant", "content": ""}, None)
+
+    def chunk(self, text: str) -> dict[str, Any]:
+        """A chunk with text."""
+        return self._chunk({"content": text}, None)
+
+    def closing(self, finish: Finish, cached: int) -> dict[str, Any]:
+        """The last chunk. cached: prompt tokens that the state held already."""
+        return self._chunk({}, _reason(finish)) | _extras(finish, cached)
+
+    def completion(self, text: str, finish: Finish, cached: int) -> dict[str, Any]:
+        """The whole answer at once."""
+        choice: dict[str, Any] = {"text": text} if self.raw else {"message": {"role": "assistant", "content": text}}
+        return self._outer("", {"index": 0, **choice, "logprobs": None, "finish_reason": _reason(finish)}) | _extras(finish, cached)
+
+    def _chunk(self, delta: dict[str, str], reason: str | None) -> dict[str, Any]:
+        choice: dict[str, Any] = {"text": delta.get("content", "")} if self.raw else {"delta": delta}
+        return self._outer(".chunk", {"index": 0, **choice, "logprobs": None, "finish_reason": reason})
+
+    def _outer(self, suffix: str, choice: dict[str, Any]) -> dict[str, Any]:
+        kind = "text_completion" if self.raw else "chat.completion" + suffix
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": [choice]}
+
+
+def _reason(finish: Finish) -> str:
+    return "length" if finish.reason == "length" else "stop"
+
+
+def _extras(finish: Finish, cached: int) -> dict[str, Any]:
+    prompt, steps = cached + finish.prompt_tokens, max(finish.completion_tokens - 1, 0)
+    extras: dict[str, Any] = {
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": finish.completion_tokens,
+            "total_tokens": prompt + finish.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        },
+        "timings": {
+            "prefill_seconds": finish.prefill_seconds,
+            "decode_seconds": finish.decode_seconds,
+            "prefill_tokens_per_second": _rate(finish.prompt_tokens, finish.prefill_seconds),
+            "decode_tokens_per_second": _rate(steps, finish.decode_seconds),  # the first token comes out of the prefill
+        },
+        "seed": finish.seed,
+    }
+    return extras | ({"cancelled": True} if finish.reason == "cancelled" else {})
+
+
+def _rate(count: int, seconds: float) -> float:
+    return count / seconds if seconds > 0 else 0.0

@@ -1,0 +1,69 @@
+"""Opening a model outside the page: a path and a device name → an engine. What the command line, tests and scripts use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from py_rwkv.checkpoint.convert import load_model
+from py_rwkv.devices.base import Device
+from py_rwkv.errors import RwkvError
+from py_rwkv.resources import web_dir
+from py_rwkv.runtime.engine import Engine, Progress
+
+DEVICES = ("auto", "gpu", "cpu")
+Warn = Callable[[RwkvError], None]
+
+
+def open_device(name: str = "auto", warn: Warn | None = None) -> Device:
+    """`gpu`: wgpu, RwkvError `no-adapter` without one; `cpu`: numpy; `auto`: wgpu, else numpy after telling `warn`."""
+    from py_rwkv.devices.numpy_device import NumpyDevice
+
+    if name not in DEVICES:
+        raise RwkvError("bad-setting", name="device", expected=" | ".join(DEVICES), found=name)
+    if name != "cpu":
+        from py_rwkv.devices.wgpu_device import WgpuDevice
+
+        try:
+            return WgpuDevice()
+        except RwkvError as e:
+            if name == "gpu":
+                raise
+            if warn:
+                warn(e)
+    return NumpyDevice()
+
+
+def find_model(name: str | os.PathLike[str]) -> str:
+    """A path or URL as it is; the name of an embedded model (`demo`) as its directory."""
+    text = os.fspath(name)
+    embedded = web_dir() / "models" / text
+    return str(embedded) if text.isidentifier() and not os.path.exists(text) and embedded.is_dir() else text
+
+
+class _Ready:
+    """Shards that are read at once, behind the engine's asynchronous interface."""
+
+    def __init__(self, shards: Any) -> None:
+        self.shards = shards
+
+    async def read(self, index: int) -> bytes:
+        data: bytes = self.shards.read(index)
+        return data
+
+
+async def open_model(
+    path: str | os.PathLike[str],
+    device: str | Device = "auto",
+    *,
+    quantization: str | None = None,
+    slots: int = 4,
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> Engine:
+    """A model directory, a `.pth` or `.safetensors` (converted in memory; `quantization` None keeps the file's precision), or `demo`, ready to run."""
+    report = progress or (lambda phase, done, total, unit: None)
+    manifest, shards = load_model(find_model(path), strategy=quantization, progress=lambda _, done, total: report("convert", done, total, "bytes"))
+    target = open_device(device, warn) if isinstance(device, str) else device
+    return await Engine.load(manifest, _Ready(shards), target, slots=slots, progress=progress)

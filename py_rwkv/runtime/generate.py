@@ -1,0 +1,124 @@
+"""The generation loop: prompt tokens in, text as it becomes certain out. Knows a session and a tokenizer, no prompts and no device.
+
+A sampled token enters the state only when its successor is wanted. So when the loop ends, the last token (a stop token, `.\\n\\n`, the token at which somebody pressed
+stop) is pending and the state ends just before it: what comes next in the conversation decides what the state sees there (`chat/conversation.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal, Protocol
+
+from py_rwkv.errors import RwkvError
+from py_rwkv.runtime.sampling import Candidates, Sampler, Sampling
+from py_rwkv.runtime.stops import StopMatcher
+from py_rwkv.tokenizer import Tokenizer, Utf8Stream
+
+
+class Session(Protocol):
+    """A recurrent state that tokens are fed to. Its methods let the event loop run, or nothing could ask for a stop."""
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        """Every token the state has seen since it was zero."""
+
+    async def prefill(self, tokens: Sequence[int], cancel: Callable[[], bool]) -> Candidates:
+        """Feed at least one token; candidates for the one after. RwkvError `cancelled` when `cancel()` turns true between chunks: `tokens` says how far it came."""
+
+    async def step(self, token: int) -> Candidates:
+        """Feed one token; candidates for the one after."""
+
+    def reset(self) -> None:
+        """Back to the zero state."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of the answer. `text` is whole characters and no part of a stop string, and may be empty (held back) or belong to earlier tokens."""
+
+    text: str
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()  # natural log, of the model itself
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The last event. Times in seconds; `completion_tokens` counts every sampled token, the stop token too."""
+
+    reason: Literal["stop", "length", "cancelled"]
+    stop: str | None  # the stop string that was hit
+    prompt_tokens: int  # asked to be fed
+    completion_tokens: int
+    prefill_seconds: float
+    decode_seconds: float
+    fed_tokens: tuple[int, ...]  # entered the state during this call, in order
+    pending_token: int | None  # sampled, shown if it is text, not in the state
+    seed: int
+
+
+Event = Delta | Finish
+
+
+def never() -> bool:
+    """Nobody cancels."""
+    return False
+
+
+async def generate(
+    session: Session,
+    prompt_tokens: Sequence[int],
+    *,
+    tokenizer: Tokenizer,
+    sampling: Sampling,
+    stops: Sequence[str] = (),
+    stop_tokens: Sequence[int] = (0,),
+    max_tokens: int,
+    cancel: Callable[[], bool] = never,
+) -> AsyncIterator[Event]:
+    """Feed `prompt_tokens` to the session as it is and generate: Deltas, then one Finish. RwkvError `empty-prompt`; errors of the session pass through, and then its state is unknown."""
+    if not prompt_tokens:
+        raise RwkvError("empty-prompt")
+    sampler, stream, matcher = Sampler(sampling, tokenizer.vocab_limit), Utf8Stream(), StopMatcher(stops)
+    before, pending, reason = len(session.tokens), None, "length"
+    began = ready = perf_counter()
+    try:
+        _check(cancel)
+        candidates = await session.prefill(prompt_tokens, cancel)
+        ready = perf_counter()
+        while sampler.drawn < max_tokens:
+            _check(cancel)
+            if pending is not None:
+                candidates = await session.step(pending)
+            pending, logprob = sampler.sample(candidates)
+            ended = pending in stop_tokens
+            text, hit = matcher.feed("" if ended else stream.feed(tokenizer.token_bytes(pending)))
+            yield Delta(text, (pending,), (logprob,))
+            if ended or hit:
+                reason = "stop"
+                break
+    except RwkvError as error:
+        if error.code != "cancelled":
+            raise
+        reason = "cancelled"
+    done = perf_counter()
+    rest, hit = matcher.feed(stream.finish())
+    if rest := rest + matcher.flush():
+        yield Delta(rest)
+    yield Finish(
+        reason=reason,  # type: ignore[arg-type]
+        stop=hit,
+        prompt_tokens=len(prompt_tokens),
+        completion_tokens=sampler.drawn,
+        prefill_seconds=(ready if ready > began else done) - began,
+        decode_seconds=done - ready if ready > began else 0.0,
+        fed_tokens=tuple(session.tokens[before:]),
+        pending_token=pending,
+        seed=sampler.seed,
+    )
+
+
+def _check(cancel: Callable[[], bool]) -> None:
+    if cancel():
+        raise RwkvError("cancelled")

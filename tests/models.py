@@ -1,0 +1,33 @@
+"""Models for tests: official-name arrays → a packed model in memory, and an engine on any device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from make_pth import make_pth
+
+from py_rwkv.checkpoint.convert import convert
+from py_rwkv.checkpoint.manifest import Manifest
+from py_rwkv.checkpoint.model_dir import MemoryShards
+from py_rwkv.checkpoint.shards import MemorySink
+from py_rwkv.checkpoint.source import BytesSource
+from py_rwkv.native import _Ready
+from py_rwkv.runtime.engine import Engine
+
+
+def packed(weights: dict[str, np.ndarray], strategy: str = "f32") -> tuple[Manifest, MemoryShards]:
+    """A checkpoint with these weights, written as `.pth` and converted."""
+    sink = MemorySink()
+    manifest = convert(BytesSource("random.pth", make_pth(weights)), sink, strategy=strategy)
+    return manifest, MemoryShards(manifest.shards, sink.shards)
+
+
+async def engine_of(weights: dict[str, np.ndarray], device: Any, strategy: str = "f32", slots: int = 2) -> Engine:
+    manifest, shards = packed(weights, strategy)
+    return await Engine.load(manifest, _Ready(shards), device, slots=slots)
+
+
+async def logits_of(engine: Engine, tokens: list[int], *, every: bool = False) -> np.ndarray:
+    flat = np.frombuffer(await engine.logits(tokens, every=every), np.float32)
+    return flat.reshape(-1, engine.config.vocab) if every else flat
