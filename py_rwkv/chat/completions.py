@@ -13,7 +13,9 @@ from py_rwkv.runtime.generate import Delta, Event, Finish, generate, never
 from py_rwkv.tokenizer import Tokenizer
 
 
-async def stream(conversation: Conversation, request: ChatRequest, *, tokenizer: Tokenizer, model: str, cancel: Callable[[], bool] = never) -> AsyncIterator[dict[str, Any]]:
+async def stream(
+    conversation: Conversation, request: ChatRequest, *, tokenizer: Tokenizer, model: str, cancel: Callable[[], bool] = never
+) -> AsyncIterator[dict[str, Any]]:
     """Chunks of the answer; the last has finish_reason, usage, timings and seed. One request per conversation at a time.
 
     RwkvError `empty-prompt`, `prompt-too-long`, `no-candidates`, and what the session raises; an error or an abandoned iteration leaves the conversation usable.
@@ -29,7 +31,9 @@ async def stream(conversation: Conversation, request: ChatRequest, *, tokenizer:
                 yield reply.chunk(event.text)
 
 
-async def complete(conversation: Conversation, request: ChatRequest, *, tokenizer: Tokenizer, model: str, cancel: Callable[[], bool] = never) -> dict[str, Any]:
+async def complete(
+    conversation: Conversation, request: ChatRequest, *, tokenizer: Tokenizer, model: str, cancel: Callable[[], bool] = never
+) -> dict[str, Any]:
     """The same answer as one dictionary."""
     cached, events = _start(conversation, request, tokenizer, cancel)
     text = ""
@@ -50,7 +54,9 @@ def _start(conversation: Conversation, request: ChatRequest, tokenizer: Tokenize
     return len(tokens) - len(rest), _events(conversation, request, rest, tokenizer, cancel)
 
 
-async def _events(conversation: Conversation, request: ChatRequest, rest: list[int], tokenizer: Tokenizer, cancel: Callable[[], bool]) -> AsyncIterator[Event]:
+async def _events(
+    conversation: Conversation, request: ChatRequest, rest: list[int], tokenizer: Tokenizer, cancel: Callable[[], bool]
+) -> AsyncIterator[Event]:
     blank = request.strip  # until something else came
     events: Any = generate(
         conversation.session,

@@ -1,17 +1,18 @@
 """How much of a request the state already holds.
 
-A recurrent state cannot go back, only on: a request can continue from it exactly when the tokens the state has seen are a beginning of the request's tokens. Otherwise the
-state is cleared and the whole prompt is fed again, which is slower and always right. An answer depends on the request alone, never on which of the two happened.
+A recurrent state cannot go back, only on: a request can continue from it exactly when the tokens the state has seen are a beginning of the
+request's tokens. Otherwise the state is cleared and the whole prompt is fed again, which is slower and always right. An answer depends on the
+request alone, never on which of the two happened.
 
 A follow-up turn continues nearly always. Take the answer ` Oslo.` and its stop `\\n\\n`, whichever way the model spelled the end:
 
-    sampled            in the state       pending     the history says         then
-    ` Oslo` `.\\n\\n`    … ` Oslo`          `.\\n\\n`     ` Oslo` `.\\n\\n` `User`…   continue with `.\\n\\n`
-    ` Oslo` `.` <stop>  … ` Oslo` `.`      0           ` Oslo` `.\\n\\n` `User`…   clear: the history merges what the model wrote apart
-    ` Oslo` (cancelled) …                  ` Oslo`     ` Oslo` `\\n\\n` `User`…    continue with ` Oslo`
+    sampled                in the state     pending     the history says            then
+    ` Oslo` `.\\n\\n`       … ` Oslo`        `.\\n\\n`    ` Oslo` `.\\n\\n` `User` …   continue with `.\\n\\n`
+    ` Oslo` `.` 0          … ` Oslo` `.`    0           ` Oslo` `.\\n\\n` `User` …   clear: the history joins what the model wrote apart
+    ` Oslo`, cancelled     …                ` Oslo`     ` Oslo` `\\n\\n` `User` …    continue with ` Oslo`
 
-The last token is never in the state (`runtime/generate.py`), and it is the one whose spelling depends on what follows. A message that was edited, an answer asked for again, or text
-that cleaning changes also clear.
+The last token is never in the state (`runtime/generate.py`), and it is the one whose spelling depends on what follows. A message that was
+edited, an answer asked for again, and an answer that cleaning changes also clear.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """OpenAI's shapes: a request checked into a ChatRequest, and the dictionaries of chunks and completions.
 
-Ours beside the standard: request fields `top_k`, `penalty_decay`, `ban`, `prompt` (raw text to continue) and `max_prompt_tokens`; in the last chunk and in a completion `usage`, `timings`, `seed`,
-and, when somebody stopped it, `"cancelled": true` beside the finish_reason "stop" (the standard has no value for it, and clients know "stop").
+Ours beside the standard: request fields `top_k`, `penalty_decay`, `ban` (token ids), `prompt` (raw text to continue) and `max_prompt_tokens`; in
+the last chunk and in a completion `usage`, `timings`, `seed`, and, when somebody stopped it, `"cancelled": true` beside the finish_reason "stop"
+(the standard has no value for it, and clients know "stop").
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ MAX_TOKENS, MAX_PROMPT_TOKENS = 1024, 65536  # where neither the request nor the
 _SAMPLING = tuple(f.name for f in fields(Sampling))
 _OTHERS = "messages prompt model stream stream_options n user stop max_tokens max_completion_tokens max_prompt_tokens".split()
 KNOWN = (*_OTHERS, *_SAMPLING)
+_TEXT = (str, "a text")
+_TYPES = {"stream": (bool, "true or false"), "model": _TEXT, "user": _TEXT, "prompt": _TEXT, "stream_options": (Mapping, "an object")}
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,10 @@ class ChatRequest:
 
 
 def parse_request(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> ChatRequest:
-    """Check a request. defaults: the model's `template` name and, each optional, any sampling field, `stop` and `max_tokens`. None means absent.
+    """Check a request. defaults: the model's `template` and, each optional, any sampling field, `stop` and `max_tokens`. None means absent.
 
-    The request's stop strings are added to the model's, which end an answer of this template. RwkvErrors: `bad-setting`, `unknown-setting`, `unknown-template`, `empty-prompt`.
+    An answer to messages also ends at the model's stop strings (by default the template's); a request can only add to them.
+    RwkvErrors: `bad-setting`, `unknown-setting`, `unknown-template`, `empty-prompt`.
     """
     if not isinstance(request, Mapping):
         raise bad("the request", "an object", request)
@@ -50,17 +54,14 @@ def parse_request(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> Ch
     given = {name: value for name, value in request.items() if value is not None}
     if ("messages" in given) == ("prompt" in given):
         raise bad("the request", "one that has either messages or prompt", "both" if "prompt" in given else "neither")
-    if given.get("n", 1) is not True:
-        number("n", given.get("n", 1), 1, 1, True)
-    for name, kind, expected in (("stream", bool, "true or false"), ("model", str, "a text"), ("user", str, "a text"), ("stream_options", Mapping, "an object")):
-        if not isinstance(given.get(name, kind() if kind is not Mapping else {}), kind):
+    number("n", given.get("n", 1), 1, 1, True)
+    for name, (kind, expected) in _TYPES.items():
+        if name in given and not isinstance(given[name], kind):
             raise bad(name, expected, given[name])
     sampling = Sampling.from_request(defaults, given)
     template, stops = template_for(defaults.get("template", "world")), _stops(given.get("stop", ()))
     raw = "prompt" in given
     if raw:
-        if not isinstance(given["prompt"], str):
-            raise bad("prompt", "a text", given["prompt"])
         if not given["prompt"]:
             raise RwkvError("empty-prompt")
         pieces = [given["prompt"]]
@@ -104,9 +105,14 @@ def _content(name: str, value: object) -> str:
     """A text, or OpenAI's list of parts of which all are texts."""
     if isinstance(value, str):
         return value
-    if isinstance(value, Sequence) and all(isinstance(part, Mapping) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in value):
-        return "".join(part["text"] for part in value)
-    raise bad(name, "a text", value)
+    texts = (
+        [part.get("text") for part in value if isinstance(part, Mapping) and part.get("type") == "text"]
+        if isinstance(value, Sequence)
+        else [None]
+    )
+    if len(texts) != len(value or ()) or not all(isinstance(text, str) for text in texts):
+        raise bad(name, "a text", value)
+    return "".join(map(str, texts))
 
 
 @dataclass(frozen=True)

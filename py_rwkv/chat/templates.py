@@ -1,8 +1,8 @@
 """Prompt templates: messages → pieces of text, each tokenized by itself.
 
-Greedy tokens depend on what follows, so a text cut elsewhere gives other tokens. Pieces end where training cut and where generation starts and stops: `User: …\\n\\nAssistant:`
-is one, ` …\\n\\n` the next. Then a conversation replayed from its messages gives the very tokens that were fed while it was held (`conversation.py`).
-A prompt starts from the zero state without a leading token 0: most training sequences began so.
+Greedy tokens depend on what follows, so a text cut elsewhere gives other tokens. Pieces end where training cut, which is where generation
+starts and stops: `User: …\\n\\nAssistant:` is one, ` …\\n\\n` the next. Then a conversation replayed from its messages gives the very tokens that
+were fed while it was held (`conversation.py`). A prompt starts from the zero state without a leading token 0, as most training sequences do.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from py_rwkv.errors import RwkvError
+from py_rwkv.runtime.sampling import bad
 
 
 class Message(NamedTuple):
@@ -54,16 +55,19 @@ class Template:
     thinking: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({"none": ""}))
 
     def pieces(self, messages: Sequence[Message], thinking: str = "none") -> list[str]:
-        """Texts to tokenize one by one, ending with the cue for the answer. `bad-setting` for a wrong role or an answer at the end, `empty-prompt` for an empty question."""
+        """Texts to tokenize one by one, the last ending with the cue for the answer.
+
+        RwkvErrors: `bad-setting` for an unknown role or an answer at the end, `empty-prompt` for an empty question.
+        """
         if not messages:
             raise RwkvError("empty-prompt")
         for i, message in enumerate(messages):
             if message.role not in ("system", "user", "assistant"):
-                raise RwkvError("bad-setting", name=f"messages[{i}].role", expected="system, user or assistant", found=repr(message.role)[:80])
+                raise bad(f"messages[{i}].role", "system, user or assistant", message.role)
         if messages[-1].role == "assistant":
-            raise RwkvError("bad-setting", name="messages", expected="a list that ends with a question", found="one that ends with an answer")
+            raise bad(f"messages[{len(messages) - 1}].role", "user (the last message is what to answer)", "assistant")
         if thinking not in self.thinking:
-            raise RwkvError("bad-setting", name="thinking", expected=" or ".join(self.thinking), found=repr(thinking)[:80])
+            raise bad("thinking", " or ".join(self.thinking), thinking)
         pieces, asked = [self.preamble] if self.preamble else [], False
         for message, after in zip(messages, [*messages[1:], None], strict=True):
             if message.role == "assistant":
@@ -73,7 +77,7 @@ class Template:
                 asked = False
                 continue
             text, asked = self.clean(message.text), after is None or after.role == "assistant"
-            if message.role == "user" and not text:
+            if not text and (message.role == "user" or after is None):
                 raise RwkvError("empty-prompt")
             turn = (self.system if message.role == "system" else self.user).format(text) if text else ""
             pieces.append(turn + (self.cue if asked else "") + (self.thinking[thinking] if after is None else ""))
@@ -82,7 +86,9 @@ class Template:
 
 WORLD = Template("world", "System: {}\n\n", "User: {}\n\n", "Assistant:", " {}\n\n", stops=("\n\n",))
 # G1 answers have paragraphs, so only the next turn ends one.
-G1 = Template("g1", "System: {}\n\n", "User: {}\n\n", "Assistant:", " {}\n\n", stops=("\n\nUser:", "\n\nSystem:"), clean_answer=clean_answer)
+G1 = Template(
+    "g1", "System: {}\n\n", "User: {}\n\n", "Assistant:", " {}\n\n", stops=("\n\nUser:", "\n\nSystem:"), clean_answer=clean_answer
+)
 RAVEN = Template("raven", "{}\n\n", "Bob: {}\n\n", "Alice:", " {}\n\n", stops=("\n\n",))
 INSTRUCT = Template(
     "raven-instruct",

@@ -46,17 +46,19 @@ class ShardWriter:
         self.index[tensor.name] = Stored(tensor.dtype, tensor.shape, ())
         if self._cost(tensor) <= self.limit:
             return self._append(tensor.name, 0, tensor)
-        rows = tensor.shape[0]
-        row = len(tensor.data) // rows
-        step = (self.limit - HEADER_PER_TENSOR - len(tensor.name) - 32) // row
-        step -= step % 4 if step > 4 else 0  # so that pieces end at multiples of 4 bytes
-        if step < 1:
-            raise RwkvError("internal", reason=f"a row of {tensor.name} ({row} bytes) does not fit into a shard")
-        data = memoryview(tensor.data)
-        for first in range(0, rows, step):
-            count = min(step, rows - first)
-            piece = Piece(f"{tensor.name}@{first}", tensor.dtype, (count, *tensor.shape[1:]), data[first * row : (first + count) * row])
-            self._append(tensor.name, first, piece)
+        data, rows = memoryview(tensor.data), tensor.shape[0]
+        row, first = len(data) // rows, 0
+        while first < rows:
+            count = (self.limit - self._used - 2 * HEADER_PER_TENSOR - len(tensor.name)) // row  # the rest of this shard
+            count = min(count - count % 4, rows - first)  # so that pieces end at multiples of 4 bytes
+            if count > 0:
+                piece = Piece(f"{tensor.name}@{first}", tensor.dtype, (count, *tensor.shape[1:]), data[first * row : (first + count) * row])
+                self._append(tensor.name, first, piece)
+                first += count
+            elif self._open:
+                self._flush()
+            else:
+                raise RwkvError("internal", reason=f"four rows of {tensor.name} ({4 * row} bytes) do not fit into a shard")
 
     def close(self) -> None:
         self._flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
@@ -56,6 +57,7 @@ class NumpyDevice:
                 self.memory[u.buffer][u.to : u.to + len(data)] = np.frombuffer(data, np.uint8)
 
     async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0) -> bytes:
+        await asyncio.sleep(0)  # in the page this is when a request to stop gets in
         with np.errstate(over="ignore", under="ignore"):
             for call in self.programs[program].calls:
                 if step.outputs or not any(d.count == "outputs" for d in call.grid):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -47,6 +48,7 @@ class Engine:
         self.decode, self.prefill = programs
         self.candidate_bytes = self.decode.buffers["candidates"].nbytes // MAX_OUTPUTS
         self._free = list(range(slots))
+        self._turn = asyncio.Lock()
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -124,25 +126,25 @@ class Engine:
                 part = tokens[at : at + chunk]
                 outputs = len(part) if every else int(at + chunk >= len(tokens))
                 step = Step.of([Run(session.slot, part, outputs)])
-                out += await self.device.run(self._program(step), step, "logits" if outputs else "", size * outputs)
+                out += await self._replay(step, "logits", size * outputs)
             return bytes(out)
         finally:
             session.close()
 
-    def _program(self, step: Step) -> str:
-        return self.decode.name if step.rows == 1 else self.prefill.name
+    async def _replay(self, step: Step, read: str, nbytes: int) -> bytes:
+        """One step at a time: sessions take turns on the same scratch memory. Nothing is read where the step has no output."""
+        program = self.decode if step.rows == 1 else self.prefill
+        async with self._turn:
+            return await self.device.run(program.name, step, read if step.outputs else "", nbytes)
 
     async def run(self, step: Step) -> Candidates | None:
         """One replay; the best candidates of the step's output row, if it has one."""
-        raw = await self.device.run(self._program(step), step, "candidates" if step.outputs else "", self.candidate_bytes if step.outputs else 0)
+        raw = await self._replay(step, "candidates", self.candidate_bytes)
         if not raw:
             return None
         words = memoryview(raw)
         count = words.cast("I")[1]
-        candidates = Candidates(words.cast("I")[4 : 4 + count], words.cast("f")[4 + count : 4 + 2 * count], words.cast("f")[0])
-        if candidates.logsumexp != candidates.logsumexp:
-            raise RwkvError("not-a-number", where="the logits")
-        return candidates
+        return Candidates(words.cast("I")[4 : 4 + count], words.cast("f")[4 + count : 4 + 2 * count], words.cast("f")[0])
 
     def close(self) -> None:
         """Free the device's memory."""

@@ -77,12 +77,15 @@ async def generate(
     max_tokens: int,
     cancel: Callable[[], bool] = never,
 ) -> AsyncIterator[Event]:
-    """Feed `prompt_tokens` to the session as it is and generate: Deltas, then one Finish. RwkvError `empty-prompt`; errors of the session pass through, and then its state is unknown."""
+    """Feed `prompt_tokens` to the session as it is and generate: Deltas, then one Finish.
+
+    RwkvError `empty-prompt`; errors of the session and the sampler pass through, and then the state is unknown.
+    """
     if not prompt_tokens:
         raise RwkvError("empty-prompt")
     sampler, stream, matcher = Sampler(sampling, tokenizer.vocab_limit), Utf8Stream(), StopMatcher(stops)
     before, pending, reason = len(session.tokens), None, "length"
-    began = ready = perf_counter()
+    ready, began = None, perf_counter()
     try:
         _check(cancel)
         candidates = await session.prefill(prompt_tokens, cancel)
@@ -111,8 +114,8 @@ async def generate(
         stop=hit,
         prompt_tokens=len(prompt_tokens),
         completion_tokens=sampler.drawn,
-        prefill_seconds=(ready if ready > began else done) - began,
-        decode_seconds=done - ready if ready > began else 0.0,
+        prefill_seconds=(ready or done) - began,
+        decode_seconds=done - (ready or done),
         fed_tokens=tuple(session.tokens[before:]),
         pending_token=pending,
         seed=sampler.seed,

@@ -8,8 +8,8 @@ Order, that of the `rwkv` package (temperature comes after top-p, unlike in most
     top-k : keep the k best                     0 = all
     p     = p ** (1 / temperature), renormalised, sampled          temperature 0: the best one; equals: the lowest id
 
-Only 256 candidates come; the rest of the vocabulary takes part through `logsumexp`, corrected for the candidates that were penalised or removed. So what differs from the
-full computation is the tail beyond 256 candidates, which is never sampled.
+Only 256 candidates come; the rest of the vocabulary takes part through `logsumexp`, corrected for the candidates that were penalised or
+removed. So all that differs from the full computation is the tail beyond 256 candidates, which is never sampled.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ class Sampling:
 
     @classmethod
     def from_request(cls, defaults: Mapping[str, Any], request: Mapping[str, Any]) -> Sampling:
-        """The request's values, where absent or None the defaults', where absent the ones above. Other keys are not looked at. `bad-setting` names field, range and value."""
+        """The request's values, where absent or None the defaults', where absent the ones above; other keys are not looked at.
+
+        `bad-setting` names the field, what it may be and what was found.
+        """
         chosen = {f.name: v for f in fields(cls) for source in (defaults, request) if (v := source.get(f.name)) is not None}
         checked: dict[str, Any] = {name: number(name, chosen[name], *bounds) for name, bounds in RANGES.items() if name in chosen}
         if "ban" in chosen:
@@ -124,7 +127,8 @@ class Sampler:
         self.drawn = 0  # tokens so far = the next counter
         self._limit = vocab_limit
         self._ban = frozenset(sampling.ban)
-        self._counts: dict[int, tuple[float, int]] = {}  # token → (count just after it was last drawn, which draw that was): decay is applied when read
+        # token → (its count just after it was last drawn, which draw that was); decay is applied when read, so a draw touches one entry
+        self._counts: dict[int, tuple[float, int]] = {}
 
     def sample(self, candidates: Candidates) -> Choice:
         """Choose a token and count it. `not-a-number` if the model produced NaN or infinity, `no-candidates` if nothing may be chosen."""
@@ -165,7 +169,8 @@ class Sampler:
             best = -ranked[0][0]
             if best > -math.inf:
                 shift = max(total, best) if rest > 0 else best  # keeps exp in range whatever the penalties are
-                total = shift + math.log((rest * math.exp(total - shift) if rest > 0 else 0.0) + sum(math.exp(-cost - shift) for cost in costs))
+                kept = rest * math.exp(total - shift) if rest > 0 else 0.0
+                total = shift + math.log(kept + sum(math.exp(-cost - shift) for cost in costs))
         if ranked[-1][0] == math.inf:
             ranked = [entry for entry in ranked if entry[0] != math.inf]
         if not ranked:

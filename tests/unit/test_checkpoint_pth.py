@@ -229,5 +229,5 @@ def test_random_pickles(parts: list[bytes]) -> None:
     read_all(with_pickle(b"".join(parts), {"0": X.tobytes()}))
 
 
-def test_the_helper_writes_bf16_by_truncation() -> None:
+def test_make_pth_writes_bf16_by_truncation() -> None:
     assert make_pth.bf16(np.array([1.0], "<f4"))[0] == 0x3F80

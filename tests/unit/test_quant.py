@@ -52,7 +52,7 @@ def test_f32_and_f16_keep_what_they_can(rng: np.random.Generator) -> None:
 def test_searching_the_scale_beats_the_largest_magnitude(tails: str, rng: np.random.Generator) -> None:
     w = (rng.standard_normal((256, 1000)) if tails == "normal" else rng.standard_t(3, (256, 1000))).astype("f4") * 0.05
     searched = INT8.decode(INT8.encode(w))
-    assert rmse(searched, w) < rmse(absmax(w), w) * 0.97
+    assert rmse(searched, w) < rmse(absmax(w), w) * 0.98
     for k in range(0, 1000, BLOCK):  # and in no block is it worse
         b = np.s_[:, k : k + BLOCK]
         assert (np.square(searched[b] - w[b]).sum(1) <= np.square(absmax(w)[b] - w[b]).sum(1) * 1.00001).all()

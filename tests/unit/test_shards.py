@@ -302,8 +302,9 @@ def test_manifests_that_lie(path: str, value: Any) -> None:
         ("config/embd", 24, "bad-config"),
         ("config/version", "6", "unsupported-architecture"),
         ("config", [], "bad-config"),
-    ]
-    + [("quantization", "int1", "unknown-strategy"), ("config/vocab", 1 << 24, "bad-manifest")],
+        ("config/vocab", 1 << 24, "bad-manifest"),
+        ("quantization", "int1", "unknown-strategy"),
+    ],
 )
 def test_manifests_whose_config_lies(path: str, value: Any, expected: str) -> None:
     assert code(lambda: Manifest.from_json(json.dumps(change(path, value)))) == expected

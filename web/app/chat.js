@@ -2,7 +2,7 @@
 // The conversation: asks the engine, shows the answers as they grow, stops, starts over. Owns the list of turns; the composer and the scroller are its hands.
 
 import { byId, h } from "./dom.js";
-import { duration, onLanguage, t } from "./i18n.js";
+import { asPageError, duration, onLanguage, t } from "./i18n.js";
 import { Composer } from "./composer.js";
 import { Scroller } from "./scroller.js";
 import { Turn } from "./turn.js";
@@ -101,7 +101,7 @@ export class Chat {
       turn.finish(running.signal.aborted ? "stopped" : "done");
     } catch (thrown) {
       this.#speak();
-      if (running.signal.aborted) turn.finish("stopped");
+      if (running.signal.aborted || asPageError(thrown).code === "cancelled") turn.finish("stopped");
       else turn.finish("error", thrown);
     } finally {
       if (this.running === running) this.running = undefined;
@@ -178,6 +178,6 @@ export class Chat {
 
   /** Whether the conversation itself is showing what went wrong. */
   get showsError() {
-    return Boolean(this.running || this.turns.at(-1)?.error);
+    return Boolean(this.running);
   }
 }

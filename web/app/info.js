@@ -42,6 +42,8 @@ export class InfoPanel {
     this.drawChip();
     if (!this.info) return;
     const { model, device, memory = {}, program = {}, timings = {} } = this.info;
+    const onDevice = memory.gpuBytes ?? memory.device;
+    const python = memory.wasmBytes ?? this.info.wasmBytes;
     const version = String(model.version);
     /** @type {[string, string | undefined][]} */
     const rows = [
@@ -52,8 +54,8 @@ export class InfoPanel {
       ["info.size", bytes(model.bytes)],
       ["info.device", t(`device.${device.kind}`)],
       ["info.adapter", device.adapter],
-      ["info.gpu", memory.gpuBytes ? bytes(memory.gpuBytes) : undefined],
-      ["info.wasm", memory.wasmBytes ? bytes(memory.wasmBytes) : undefined],
+      [device.kind === "numpy" ? "info.cpu" : "info.gpu", onDevice ? bytes(onDevice) : undefined],
+      ["info.wasm", python ? bytes(python) : undefined],
       ["info.dispatches", program.dispatches ? number(program.dispatches) : undefined],
       ["info.traffic", program.bytesPerToken ? bytes(program.bytesPerToken) : undefined],
     ];

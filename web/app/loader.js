@@ -44,11 +44,12 @@ export class LoaderView {
     const phase = this.phases.get(progress.phase);
     if (!phase) return this.draw(); // "ready": the state event changes the screen
     const now = performance.now();
-    if (progress.phase !== this.current) this.#closeUncounted(progress.phase, now);
+    if (phase.started === undefined) this.#closeUncounted(progress.phase, now);
     phase.started ??= now;
     phase.last = progress;
     if (phase.took === undefined && progress.total > 0 && progress.done >= progress.total) phase.took = (now - phase.started) / 1000;
-    this.current = progress.phase;
+    // The earliest phase under way is the one to wait for; naming the latest report would make overlapping phases flicker.
+    this.current = [...this.phases].find(([, p]) => p.started !== undefined && p.took === undefined)?.[0] ?? progress.phase;
     this.draw();
   }
 

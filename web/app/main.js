@@ -105,7 +105,7 @@ class Page {
     } catch (thrown) {
       if (this.loading !== loading) return false;
       this.loading = undefined;
-      if (loading.signal.aborted) await this.returnHome();
+      if (loading.signal.aborted || asPageError(thrown).code === "cancelled") await this.returnHome();
       else this.fail(thrown);
       return false;
     }

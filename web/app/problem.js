@@ -83,7 +83,9 @@ export class NoWebgpuView {
   draw() {
     if (!this.webgpu) return;
     byId("fallback-text").textContent = this.stored ? t("nogpu.fallback.stored") : t("nogpu.fallback", { size: bytes(this.size) });
-    const reason = !isSecureContext ? t("nogpu.insecure") : this.webgpu.reason ? t("nogpu.reason", { reason: this.webgpu.reason }) : "";
+    const { code, details, reason: said = "" } = this.webgpu;
+    const known = code && details ? errorText({ code, details, message: said, hint: "" }).message : said;
+    const reason = isSecureContext ? known : t("nogpu.insecure");
     byId("no-webgpu-reason").textContent = reason;
     byId("no-webgpu-reason").hidden = !reason;
     const own = ownBrowser();

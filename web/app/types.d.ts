@@ -24,7 +24,7 @@ export interface EngineStatus {
   device?: DeviceInfo;
 }
 export interface Probe {
-  webgpu: { available: boolean; reason?: string; adapter?: string; software?: boolean };
+  webgpu: { available: boolean; code?: string; reason?: string; details?: Record<string, unknown>; adapter?: string; software?: boolean };
   stored: Record<string, boolean>;
 }
 export interface CatalogueEntry {
@@ -48,7 +48,9 @@ export interface Progress {
 export interface EngineInfo {
   model: ModelInfo;
   device: DeviceInfo;
-  memory?: { gpuBytes?: number; wasmBytes?: number };
+  /** device: everything on the device, in bytes. */
+  memory?: { device?: number; gpuBytes?: number; wasmBytes?: number };
+  wasmBytes?: number;
   program?: { dispatches?: number; bytesPerToken?: number };
   timings?: Record<string, number>;
 }

@@ -44,10 +44,10 @@ export class Engine extends EventTarget {
     super();
     this.#listen();
     /** OpenAI's shape. */
-    this.chat = { completions: { create: (/** @type {ChatRequest} */ request) => this.#create("chat", request) } };
+    this.chat = { completions: { create: (/** @type {ChatRequest} */ request) => this.#create(request) } };
     /** Raw text: `prompt` in, its continuation out. */
     this.completions = {
-      create: (/** @type {Omit<ChatRequest, "messages"> & {prompt: string}} */ request) => this.#create("complete", request),
+      create: (/** @type {Omit<ChatRequest, "messages"> & {prompt: string}} */ request) => this.#create(request),
     };
   }
 
@@ -135,13 +135,13 @@ export class Engine extends EventTarget {
   }
 
   /**
-   * @param {"chat" | "complete"} op @param {any} request
+   * @param {any} request
    * @returns {Promise<any>} the completion, or with `stream` an async iterable of chunks
    */
-  async #create(op, { signal, ...request }) {
+  async #create({ signal, ...request }) {
     if (!this.#load) throw new RwkvError("not-loaded");
     await this.#load.promise;
-    if (!request.stream) return this.#work(op, request, { signal });
+    if (!request.stream) return this.#work(request, { signal });
     const abort = new AbortController();
     const stop = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
     /** @type {any[]} */
@@ -150,7 +150,7 @@ export class Engine extends EventTarget {
     let done = false;
     /** @type {RwkvError | undefined} */
     let failure;
-    this.#work(op, request, {
+    this.#work(request, {
       signal: stop,
       onEvent(chunk) {
         queue.push(chunk);
@@ -176,11 +176,11 @@ export class Engine extends EventTarget {
     })();
   }
 
-  /** A request that keeps the model busy. @param {string} op @param {object} args @param {{signal?: AbortSignal, onEvent?: (event: any) => void}} options */
-  async #work(op, args, options) {
+  /** A request that keeps the model busy. @param {object} request @param {{signal?: AbortSignal, onEvent?: (event: any) => void}} options */
+  async #work(request, options) {
     if (++this.#busy === 1) this.#setState({ ...this.#status, state: "busy" });
     try {
-      return await this.#call(op, args, options);
+      return await this.#call("answer", request, options);
     } finally {
       if (--this.#busy === 0 && this.#status.state === "busy") this.#setState({ ...this.#status, state: "ready" });
     }

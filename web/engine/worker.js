@@ -34,14 +34,13 @@ const operations = {
   catalogue,
   load,
   unload,
-  logits: async ({ tokens }, context) => {
-    const bytes = await need().logits(JSON.stringify(tokens), context.signal);
+  logits: async ({ tokens }) => {
+    const bytes = await need().logits(JSON.stringify(tokens));
     return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   },
   tokenize: async ({ text }) => JSON.parse(need().tokenize(text)),
   info: async () => ({ ...JSON.parse(need().info()), timings: loaded.meter.timings, ...(await memory()) }),
-  chat: (request, context) => answer("chat", request, context),
-  complete: (request, context) => answer("complete", request, context),
+  answer,
   forget: async ({ id }) => (await openStore()).remove(id),
 };
 
@@ -203,9 +202,13 @@ async function unload() {
   service = undefined;
 }
 
-/** @param {"chat" | "complete"} op @param {object} request @param {Context} context */
-async function answer(op, request, { signal, emit }) {
-  const text = await need()[op](JSON.stringify(request), (/** @type {string} */ chunk) => emit(JSON.parse(chunk)), () => signal.aborted);
+/** A chat or a continuation. @param {object} request @param {Context} context */
+async function answer(request, { signal, emit }) {
+  const text = await need().answer(
+    JSON.stringify(request),
+    (/** @type {string} */ chunk) => emit(JSON.parse(chunk)),
+    () => signal.aborted,
+  );
   return text ? JSON.parse(text) : undefined;
 }
 
