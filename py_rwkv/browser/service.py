@@ -62,11 +62,7 @@ class _Shards:
 
     async def read(self, index: int) -> Any:
         buffer = await call(self._read, index)
-        if not self._as_bytes:
-            return buffer
-        data = buffer.to_bytes()
-        buffer.destroy()
-        return data
+        return buffer.to_bytes() if self._as_bytes else buffer
 
 
 async def open_model(manifest: str, read: Callable[[int], Awaitable[Any]], gpu: Any, progress: Callable[[str, int, int, str], None]) -> Service:

@@ -23,6 +23,4 @@ class BlobSource:
             buffer = self._reader.readAsArrayBuffer(self._blob.slice(offset, offset + length))
         except Exception as e:  # a JsException: the file changed or went away
             raise RwkvError("unreadable-file", name=self.name, reason=str(e)) from None
-        data: bytes = buffer.to_bytes()
-        buffer.destroy()
-        return data
+        return bytes(buffer.to_bytes())

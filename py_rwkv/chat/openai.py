@@ -105,12 +105,9 @@ def _content(name: str, value: object) -> str:
     """A text, or OpenAI's list of parts of which all are texts."""
     if isinstance(value, str):
         return value
-    texts = (
-        [part.get("text") for part in value if isinstance(part, Mapping) and part.get("type") == "text"]
-        if isinstance(value, Sequence)
-        else [None]
-    )
-    if len(texts) != len(value or ()) or not all(isinstance(text, str) for text in texts):
+    parts = value if isinstance(value, Sequence) else [None]
+    texts = [part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type") == "text"]
+    if len(texts) < len(parts) or not all(isinstance(text, str) for text in texts):
         raise bad(name, "a text", value)
     return "".join(map(str, texts))
 

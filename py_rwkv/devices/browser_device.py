@@ -45,14 +45,14 @@ class BrowserDevice:
 
     async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0) -> bytes:
         out = await call(self.gpu.run, program, to_js(step.encode()), step.rows, step.runs, step.outputs, read, nbytes)
-        return taken(out)
+        return bytes(out.to_bytes())
 
     def _spans(self, slot: int) -> list[tuple[str, int, int]]:
         return [(b.name, *slot_span(b, slot)) for b in self.buffers.values() if b.role == "state"]
 
     async def read_state(self, slot: int) -> dict[str, bytes]:
         spans = self._spans(slot)
-        data = taken(await call(self.gpu.read, from_json(spans)))
+        data = (await call(self.gpu.read, from_json(spans))).to_bytes()
         out, at = {}, 0
         for name, _, size in spans:
             out[name] = data[at : at + size]
@@ -117,10 +117,3 @@ def to_js(data: bytes) -> Any:
     from pyodide.ffi import to_js as convert
 
     return convert(data)
-
-
-def taken(array: Any) -> bytes:
-    """A JS typed array's bytes; its proxy is released."""
-    data: bytes = array.to_bytes()
-    array.destroy()
-    return data

@@ -95,7 +95,7 @@ def number(name: str, value: object, least: float, greatest: float, whole: bool 
     good = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= greatest
     if not good or (whole and value != int(value)):  # type: ignore[call-overload]
         raise bad(name, f"a {'whole ' if whole else ''}number from {least} to {greatest}", value)
-    return int(value) if whole else float(value)  # type: ignore[call-overload,arg-type,no-any-return]
+    return int(value) if whole else float(value)  # type: ignore[call-overload,arg-type]
 
 
 def _token_ids(name: str, value: object) -> tuple[int, ...]:
