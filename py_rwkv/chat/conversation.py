@@ -4,12 +4,15 @@ A recurrent state cannot go back, only on: a request can continue from it exactl
 request's tokens. Otherwise the state is cleared and the whole prompt is fed again, which is slower and always right. An answer depends on the
 request alone, never on which of the two happened.
 
-A follow-up turn continues nearly always. Take the answer ` Oslo.` and its stop `\\n\\n`, whichever way the model spelled the end:
+A follow-up turn continues nearly always. World has no token that joins a word or `.` with `\\n\\n`, but it has `。\\n` and `\\n\\n ` (with spaces):
 
-    sampled                in the state     pending     the history says            then
-    ` Oslo` `.\\n\\n`       … ` Oslo`        `.\\n\\n`    ` Oslo` `.\\n\\n` `User` …   continue with `.\\n\\n`
-    ` Oslo` `.` 0          … ` Oslo` `.`    0           ` Oslo` `.\\n\\n` `User` …   clear: the history joins what the model wrote apart
-    ` Oslo`, cancelled     …                ` Oslo`     ` Oslo` `\\n\\n` `User` …    continue with ` Oslo`
+    sampled                     in the state     pending     the history says               then
+    ` Oslo` `.` `\\n\\n`          … ` Oslo` `.`    `\\n\\n`      ` Oslo` `.` `\\n\\n` `User` …     continue with `\\n\\n`
+    ` Oslo` `.` 0               … ` Oslo` `.`    0           ` Oslo` `.` `\\n\\n` `User` …     continue with `\\n\\n`
+    ` Oslo` `.` `\\n\\n` `User`   … `.` `\\n\\n`     `User`      ` Oslo` `.` `\\n\\n` `User` …     continue with `User`
+    ` Oslo`, cancelled          …                ` Oslo`     ` Oslo` `\\n\\n` `User` …         continue with ` Oslo`
+    `好` `。\\n` `\\n`            … `好` `。\\n`    `\\n`        `好` `。\\n` `\\n` `User` …       continue with `\\n`
+    `好` `。` `\\n\\n`            … `好` `。`      `\\n\\n`      `好` `。\\n` `\\n` `User` …       clear: the model wrote apart what the history joins
 
 The last token is never in the state (`runtime/generate.py`), and it is the one whose spelling depends on what follows. A message that was
 edited, an answer asked for again, and an answer that cleaning changes also clear.

@@ -1,6 +1,6 @@
 """The generation loop: prompt tokens in, text as it becomes certain out. Knows a session and a tokenizer, no prompts and no device.
 
-A sampled token enters the state only when its successor is wanted. So when the loop ends, the last token (a stop token, `.\\n\\n`, the token at which somebody pressed
+A sampled token enters the state only when its successor is wanted. So when the loop ends, the last token (a stop token, `\\n\\n`, the token at which somebody pressed
 stop) is pending and the state ends just before it: what comes next in the conversation decides what the state sees there (`chat/conversation.py`).
 """
 

@@ -9,7 +9,7 @@ Order, that of the `rwkv` package (temperature comes after top-p, unlike in most
     p     = p ** (1 / temperature), renormalised, sampled          temperature 0: the best one; equals: the lowest id
 
 Only 256 candidates come; the rest of the vocabulary takes part through `logsumexp`, corrected for the candidates that were penalised or
-removed. So all that differs from the full computation is the tail beyond 256 candidates, which is never sampled.
+removed. What differs from the full computation is the tail beyond 256 candidates: it is never sampled, and penalties in it do not count.
 """
 
 from __future__ import annotations
