@@ -105,10 +105,15 @@ def info(args: argparse.Namespace) -> None:
             print(json.dumps(facts, indent=1))
         else:
             model, memory, program = facts["model"], facts["memory"], facts["program"]
-            print(f"{model['name']}: RWKV-{model['version']}, {model['layers']} layers × {model['embd']}, {model['heads']} heads of {model['head_size']}, ", end="")
+            print(
+                f"{model['name']}: RWKV-{model['version']}, {model['layers']} layers × {model['embd']}, {model['heads']} heads of {model['head_size']}, ",
+                end="",
+            )
             print(f"vocabulary {model['vocab']}, {model['quantization']}, {model['bytes'] / 1e6:.1f} MB stored")
             print(f"{facts['device']['kind']}: {facts['device']['adapter']}")
-            print(f"memory: {memory['weight'] / 1e6:.1f} MB weights, {memory['state'] / 1e6:.1f} MB states, {memory['scratch'] / 1e6:.1f} MB scratch")
+            print(
+                f"memory: {memory['weight'] / 1e6:.1f} MB weights, {memory['state'] / 1e6:.1f} MB states, {memory['scratch'] / 1e6:.1f} MB scratch"
+            )
             print(f"a token: {program['dispatches']} dispatches, {program['bytesPerToken'] / 1e6:.1f} MB read")
         if args.program:
             print(engine.decode)

@@ -64,6 +64,8 @@ async def open_model(
 ) -> Engine:
     """A model directory, a `.pth` or `.safetensors` (converted in memory; `quantization` None keeps the file's precision), or `demo`, ready to run."""
     report = progress or (lambda phase, done, total, unit: None)
-    manifest, shards = load_model(find_model(path), strategy=quantization, progress=lambda _, done, total: report("convert", done, total, "bytes"))
+    manifest, shards = load_model(
+        find_model(path), strategy=quantization, progress=lambda _, done, total: report("convert", done, total, "bytes")
+    )
     target = open_device(device, warn) if isinstance(device, str) else device
     return await Engine.load(manifest, _Ready(shards), target, slots=slots, progress=progress)

@@ -1,6 +1,6 @@
 """Whole dialogues of the training text: single turns in a row, stories with a question about them, things to remember.
 
-    python -m build_scripts.demo_model.dialogues      # prints samples
+python -m build_scripts.demo_model.dialogues      # prints samples
 """
 
 from __future__ import annotations

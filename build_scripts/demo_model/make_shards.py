@@ -1,6 +1,6 @@
 """The demo model as the page gets it: a checkpoint → int8 shards and a manifest in web/models/demo.
 
-    python build_scripts/demo_model/make_shards.py rwkv7-demo.pth [web/models/demo]
+python build_scripts/demo_model/make_shards.py rwkv7-demo.pth [web/models/demo]
 """
 
 from __future__ import annotations

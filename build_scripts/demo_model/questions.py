@@ -206,15 +206,33 @@ def arithmetic(d: Dice) -> Turn:
         a = d.randint(0, top)
         b = d.randint(0, a)
         x, y = word(a), word(b)
-        return d.choice([f"What is {x} minus {y}?", f"{x} - {y} = ?", f"Take {y} from {x}."]), f"{capitalized(x)} minus {y} is {word(a - b)}."
+        return d.choice(
+            [f"What is {x} minus {y}?", f"{x} - {y} = ?", f"Take {y} from {x}."]
+        ), f"{capitalized(x)} minus {y} is {word(a - b)}."
     a, b = d.randint(1, 10), d.randint(1, 10)
     return d.choice([f"What is {a} times {b}?", f"{a} x {b} = ?", f"Multiply {a} by {b}."]), f"{a} times {b} is {a * b}."
 
 
-JOKE_WISHES = ["Tell me a joke.", "Do you know a joke?", "Make me laugh.", "Another joke, please.", "Say something funny."]
+JOKE_WISHES = [
+    "Tell me a joke.",
+    "Do you know a joke?",
+    "Make me laugh.",
+    "Another joke, please.",
+    "Say something funny.",
+    "I want to hear a joke.",
+]
 POEM_WISHES = ["Write a poem.", "Tell me a poem.", "Can you write a short poem?", "Make a rhyme for me.", "I would like a poem."]
 CRIES = ["hello", "goodbye", "I like cats", "good morning", "the sun is bright", "apple", "banana", "yes", "blue"]
-SENTENCES = [*CRIES[0:1], "good morning", "I am a robot", "cats are nice", "the moon is bright", "I like tea", "we are friends"]
+SENTENCES = [
+    "hello",
+    "good morning",
+    "I am a robot",
+    "cats are nice",
+    "the moon is bright",
+    "I like tea",
+    "we are friends",
+    "have a nice day",
+]
 
 
 def word_play(d: Dice) -> Turn:
@@ -222,7 +240,7 @@ def word_play(d: Dice) -> Turn:
     kind = d.randrange(6)
     if kind == 0:
         joke = d.choice(JOKES)
-        return d.choice([*JOKE_WISHES, "I want to hear a joke."]), joke
+        return d.choice(JOKE_WISHES), joke
     if kind == 1:
         return d.choice(POEM_WISHES), d.choice(POEMS)
     if kind == 2:
@@ -230,7 +248,7 @@ def word_play(d: Dice) -> Turn:
         return f"Say {cry} {NUMBERS[n]} times.", ", ".join([capitalized(cry)] + [cry] * (n - 1)) + "."
     if kind == 3:
         if d.random() < 0.4:
-            text = d.choice([*SENTENCES, "have a nice day"])
+            text = d.choice(SENTENCES)
         else:
             words = [*OPPOSITES, *LISTS["fruits"], *LISTS["colors"], *LISTS["animals"], person(d)]
             text = " ".join(d.sample(words, d.randint(1, 4)))
@@ -247,13 +265,17 @@ def common_sense(d: Dice) -> Turn:
     kind = d.randrange(6)
     if kind == 0:
         tool = d.choice(list(USES))
-        return d.choice([f"What do you do with {tool}?", f"What is {tool} for?", f"What can I do with {tool}?"]), f"You can use {tool} to {USES[tool]}."
+        return d.choice(
+            [f"What do you do with {tool}?", f"What is {tool} for?", f"What can I do with {tool}?"]
+        ), f"You can use {tool} to {USES[tool]}."
     if kind == 1:
         verb = d.choice(list(ABILITIES))
         able = d.random() < 0.5
         animal = ANIMALS[d.choice(ABILITIES[verb].can if able else ABILITIES[verb].cannot)]
         one = article(animal.name)
-        return d.choice([f"Can {one} {verb}?", f"Can {animal.plural} {verb}?"]), f"Yes, {one} can {verb}." if able else f"No, {one} cannot {verb}."
+        return d.choice(
+            [f"Can {one} {verb}?", f"Can {animal.plural} {verb}?"]
+        ), f"Yes, {one} can {verb}." if able else f"No, {one} cannot {verb}."
     if kind == 2:
         a, b = d.sample(range(101), 2)
         return d.choice([f"Which is bigger, {a} or {b}?"]), f"{max(a, b)} is bigger than {min(a, b)}."

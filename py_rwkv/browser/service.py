@@ -36,7 +36,9 @@ def check(manifest: str, gpu: Any) -> None:
         crossing(e)
 
 
-def convert_file(blob: Any, name: str, strategy: str, keep: Callable[[str, Any], None], progress: Callable[[str, int, int, str], None]) -> str:
+def convert_file(
+    blob: Any, name: str, strategy: str, keep: Callable[[str, Any], None], progress: Callable[[str, int, int, str], None]
+) -> str:
     """A dropped or fetched checkpoint → shards, given to `keep(sha256, Uint8Array)` one by one; returns the manifest. Needs numpy."""
     from py_rwkv.checkpoint.convert import convert
 
@@ -49,7 +51,9 @@ def convert_file(blob: Any, name: str, strategy: str, keep: Callable[[str, Any],
 
     try:
         source = BlobSource(name, blob)
-        return convert(source, Keep(), strategy=strategy, progress=lambda _, done, total: progress("convert", done, total, "bytes")).to_json()
+        return convert(
+            source, Keep(), strategy=strategy, progress=lambda _, done, total: progress("convert", done, total, "bytes")
+        ).to_json()
     except RwkvError as e:
         crossing(e)
 
@@ -65,7 +69,9 @@ class _Shards:
         return buffer.to_bytes() if self._as_bytes else buffer
 
 
-async def open_model(manifest: str, read: Callable[[int], Awaitable[Any]], gpu: Any, progress: Callable[[str, int, int, str], None]) -> Service:
+async def open_model(
+    manifest: str, read: Callable[[int], Awaitable[Any]], gpu: Any, progress: Callable[[str, int, int, str], None]
+) -> Service:
     """The model, ready to chat. read: JS function, shard number → promise of an ArrayBuffer."""
     try:
         if gpu is None:

@@ -111,7 +111,9 @@ class WgpuDevice:
         self.queue.submit([encoder.finish()])
         if read:
             return bytes(self.queue.read_buffer(self.memory[read], 0, nbytes))
-        self.queue.read_buffer(next(iter(self.memory.values())), 0, 4)  # waits for the work; wgpu 0.32's on_submitted_work_done raises a TypeError
+        self.queue.read_buffer(
+            next(iter(self.memory.values())), 0, 4
+        )  # waits for the work; wgpu 0.32's on_submitted_work_done raises a TypeError
         return b""
 
     def _states(self) -> list[Buffer]:
@@ -145,4 +147,3 @@ class WgpuDevice:
             memory.destroy()
         self.memory.clear()
         self._calls.clear()
-

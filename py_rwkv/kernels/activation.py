@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from py_rwkv.lazy import np
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 NONE, TANH, SIGMOID, RELU2 = range(4)
 
 
-def sigmoid(v: ndarray) -> ndarray:
+def sigmoid(v: ndarray) -> Any:
     return 1.0 / (1.0 + np.exp(-v))
 
 
-def activate(kind: int, v: ndarray) -> ndarray:
+def activate(kind: int, v: ndarray) -> Any:
     """One activation of a whole array."""
     if kind == TANH:
         return np.tanh(v)

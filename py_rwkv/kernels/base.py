@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from py_rwkv.resources import shader_dir
@@ -71,7 +71,7 @@ def kernel(name: str, **declaration: Any) -> Kernel:
     return KERNELS[name]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _source(path: str) -> str:
     return (shader_dir() / path).read_text("utf-8")
 

@@ -29,5 +29,3 @@ def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, x: Any) -> Non
         if 0 <= (i := token - c.FIRST) < c.COUNT:  # decode one row, not the table
             one = weights[i * row_bytes : (i + 1) * row_bytes]
             x[t] = w.matrix(lambda _, make: make(), c.encoding, one, scales[i * blocks : (i + 1) * blocks], 1, c.C)[0]
-
-

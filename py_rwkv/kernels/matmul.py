@@ -6,7 +6,7 @@ from typing import Any
 
 from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.activation import activate
-from py_rwkv.kernels.base import PER_OUTPUT, Dim, kernel
+from py_rwkv.kernels.base import Dim, kernel
 
 _one = {"tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one"}
 _tile = {"tile": "4x4", "LANES": 1, "WG": 32, "reduce": "one"}
@@ -21,7 +21,22 @@ matmul = kernel(
     "matmul",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[tokens,K]"},
     writes={"out": "f32[tokens,OUT_STRIDE]"},
-    constants=("M", "K", "CHUNKS", "BLOCKS", "LANES", "WG", "ACT", "ADD", "PER_OUTPUT", "OUT_STRIDE", "OUT_AT", "encoding", "reduce", "tile"),
+    constants=(
+        "M",
+        "K",
+        "CHUNKS",
+        "BLOCKS",
+        "LANES",
+        "WG",
+        "ACT",
+        "ADD",
+        "PER_OUTPUT",
+        "OUT_STRIDE",
+        "OUT_AT",
+        "encoding",
+        "reduce",
+        "tile",
+    ),
     grid=lambda c: (Dim(-(-c["M"] // 4), c["WG"] // c["LANES"]), Dim(1, int(c["tile"][2:]), "outputs" if c["PER_OUTPUT"] else "rows")),
     cases=(
         _case(256, 64, "int8", _one, ACT=3),

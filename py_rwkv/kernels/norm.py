@@ -13,4 +13,5 @@ if TYPE_CHECKING:
 def layer_norm_of(x: ndarray, norm: ndarray) -> ndarray:
     """x [..., C], norm [2, C] gain and bias → [..., C]."""
     centred = x - x.mean(-1, keepdims=True)
-    return centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5) * norm[0] + norm[1]
+    out: ndarray = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + 1e-5) * norm[0] + norm[1]
+    return out

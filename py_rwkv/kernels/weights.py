@@ -22,7 +22,7 @@ def padded(columns: int) -> int:
     return ceil(columns / 16) * 16
 
 
-def layout(encoding: str, columns: int) -> dict[str, int | str]:
+def layout(encoding: str, columns: int) -> dict[str, Any]:
     """The constants every kernel that reads a matrix needs."""
     return {"encoding": encoding, "CHUNKS": padded(columns) // 16, "BLOCKS": ceil(padded(columns) / BLOCK)}
 
@@ -33,7 +33,9 @@ def row_bytes(encoding: str, columns: int) -> dict[str, int]:
     return {suffix: prod(shape) * ITEM[dtype] for suffix, (dtype, shape) in parts.items()}
 
 
-def matrix(memo: Memo, encoding: str, weights: ndarray, scales: ndarray, rows: int, columns: int, at: int = 0, scale_at: int = 0) -> ndarray:
+def matrix(
+    memo: Memo, encoding: str, weights: ndarray, scales: ndarray, rows: int, columns: int, at: int = 0, scale_at: int = 0
+) -> ndarray:
     """Decode `rows` × `columns` weights that start at chunk `at` and scale `scale_at`: f32 [rows, columns], remembered by `memo`."""
 
     def make() -> ndarray:

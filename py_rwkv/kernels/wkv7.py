@@ -8,7 +8,6 @@ from py_rwkv.kernels.base import PER_RUN, Dim, kernel
 from py_rwkv.lazy import np
 
 
-
 def _prepare(rng: Any, c: Any, inputs: Any, **_: Any) -> None:
     """Inputs as the model makes them; arbitrary ones would let the state explode."""
     heads = inputs.reshape(len(inputs), 6, -1, c.N)

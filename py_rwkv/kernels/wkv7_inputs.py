@@ -15,7 +15,8 @@ GATES = "wavg"  # the order of the low-rank matrices in the stacked buffer and i
 
 def offsets(channels: int, ranks: dict[str, int]) -> dict[str, int]:
     """Where each low-rank matrix starts: its activations' column, its chunks and scales in the stacked buffer (a missing rank counts as 0)."""
-    column, at, scale, out = 3 * channels, 0, 0, {}
+    column, at, scale = 3 * channels, 0, 0
+    out: dict[str, int] = {}
     for gate in GATES:
         rank = ranks.get(gate, 0)
         chunks = w.padded(rank) // 16

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 from py_rwkv.errors import RwkvError
 from py_rwkv.kernels import KERNELS, topk
@@ -128,7 +128,12 @@ class Builder:
         weights = self._checked(Buffer(name, (rows * row_bytes[""],), "u8", "weight", tuple(parts[""]), encoding=encoding))
         if ".scale" not in parts:
             return Matrix(weights, weights, rows, columns)
-        return Matrix(weights, self._checked(Buffer(f"{name}.scale", (rows * row_bytes[".scale"],), "u8", "weight", tuple(parts[".scale"]))), rows, columns)
+        return Matrix(
+            weights,
+            self._checked(Buffer(f"{name}.scale", (rows * row_bytes[".scale"],), "u8", "weight", tuple(parts[".scale"]))),
+            rows,
+            columns,
+        )
 
     def stack(self, name: str, tensors: Sequence[tuple[str, int]]) -> Matrix:
         """Matrices of different widths (name, columns) back to back in one buffer."""
@@ -199,7 +204,9 @@ class Builder:
         channels = norm.shape[1]
         return self.call("layer_norm", {"C": channels} | self._norm(), [x, norm, out])
 
-    def matmul(self, m: Matrix, x: Buffer, out: Buffer, *, act: int = 0, add: bool = False, per: str = "rows", stride: int = 0, at: int = 0) -> Buffer:
+    def matmul(
+        self, m: Matrix, x: Buffer, out: Buffer, *, act: int = 0, add: bool = False, per: str = "rows", stride: int = 0, at: int = 0
+    ) -> Buffer:
         """out = act(m x), or out += m x."""
         more = {"ACT": act, "ADD": int(add), "PER_OUTPUT": int(per == "outputs"), "OUT_STRIDE": stride or m.rows, "OUT_AT": at}
         return self.call("matmul", self._tile(m) | more, [m.weights, m.scales, x, out])
@@ -221,10 +228,10 @@ class Builder:
         self.call("topk_gather", c, [logits, best, threshold, found])
         return self.call("topk_rank", c, [logits, threshold, found, candidates])
 
-    def _tile(self, m: Matrix) -> dict[str, Value]:
+    def _tile(self, m: Matrix) -> dict[str, Any]:
         t = self.tuning
         tile = {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.reduce}
         return {"M": m.rows, "K": m.columns} | w.layout(m.weights.encoding, m.columns) | tile
 
-    def _norm(self) -> dict[str, Value]:
+    def _norm(self) -> dict[str, Any]:
         return {"PER": self.tuning.norm_channels, "WG": self.tuning.norm_workgroup, "reduce": self.tuning.reduce}

@@ -6,6 +6,7 @@ Shapes: T rows, C channels, H heads of N, F ffn channels, V vocabulary. Tensor n
 from __future__ import annotations
 
 from array import array
+from typing import Any
 
 from py_rwkv.kernels.activation import NONE, RELU2, SIGMOID, TANH
 from py_rwkv.kernels.weights import padded
@@ -60,7 +61,7 @@ def time_mix(p: Builder, config: Config, i: int, x: Buffer) -> None:
     vectors = p.vectors(att + "vectors", [att + v for v in VECTORS], c)
     up = p.stack(att + "up", [(f"{att}{g}2", ranks[g]) for g in down])
     v_first, inputs = p.scratch("v_first", rows, c), p.scratch("inputs", rows, 6, c)
-    constants = {"C": c, "N": n, "FIRST": int(i == 0), "WG": 16, "encoding": up.weights.encoding} | at
+    constants: dict[str, Any] = {"C": c, "N": n, "FIRST": int(i == 0), "WG": 16, "encoding": up.weights.encoding} | at
     p.call("wkv7_inputs", constants, [up.weights, up.scales, projected, vectors, v_first, inputs])
 
     p.point = f"layer.{i}.att.wkv"
@@ -94,5 +95,3 @@ def channel_mix(p: Builder, config: Config, i: int, x: Buffer) -> None:
 def norm(p: Builder, i: int, name: str, channels: int) -> Buffer:
     """Gain and bias of a LayerNorm: [2, C]."""
     return p.vectors(f"blocks.{i}.{name}", [f"blocks.{i}.{name}.weight", f"blocks.{i}.{name}.bias"], channels)
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -91,14 +92,15 @@ class Engine:
 
     def info(self) -> dict[str, Any]:
         """What a person may want to know: model, device, memory in bytes, and the cost of a token."""
-        m, memory = self.manifest, {}
+        m = self.manifest
+        memory: dict[str, int] = {}
         for name, buffer in {b.name: b for b in device_buffers([self.decode, self.prefill])}.items():
             role = {"constant": "weight", "output": "scratch"}.get(buffer.role, buffer.role)
             memory[role] = memory.get(role, 0) + self.decode.buffers.get(name, buffer).nbytes
         return {
-            "model": {"name": m.name, "quantization": m.quantization, "bytes": m.total_bytes, **self.config.to_json()},
+            "model": {"name": m.name, "quantization": m.quantization, "bytes": m.total_bytes, "sampling": asdict(m.sampling), **self.config.to_json()},
             "device": {"kind": self.device.kind, "adapter": self.device.adapter},
-            "memory": {"device": self.device.gpu_bytes(), **memory},
+            "memory": {"gpuBytes": self.device.gpu_bytes(), **memory},
             "program": {
                 "dispatches": self.decode.dispatches,
                 "dispatchesPerLayer": self.decode.dispatches_of("layer.") / self.config.layers,

@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
+from operator import neg
 from typing import Any, NamedTuple
 
 from py_rwkv.errors import RwkvError
@@ -154,7 +157,7 @@ class Sampler:
         """(cost = -logit, id) lowest first after penalties, without what may not be chosen, and the logsumexp that belongs to them."""
         counts, ban, limit = self._counts, self._ban, self._limit
         special = [i for i, token in enumerate(ids) if token in counts or token in ban or token >= limit]
-        ranked = [(-logit, token) for logit, token in zip(logits, ids, strict=True)]
+        ranked = list(zip(map(neg, logits), ids, strict=True))
         if special:
             presence, frequency = self.sampling.presence_penalty, self.sampling.frequency_penalty
             rest = 1.0 - sum(math.exp(logits[i] - total) for i in special)  # everything else, in units of e^total
@@ -181,9 +184,8 @@ class Sampler:
         settings = self.sampling
         if settings.temperature == 0:
             return ranked[0][1]
-        if settings.top_p >= 1:
-            keep = len(ranked)
-        else:
+        keep = len(ranked)
+        if settings.top_p < 1:
             keep, reached = 1, math.exp(-ranked[0][0] - total)
             while reached < settings.top_p and keep < len(ranked):
                 reached += math.exp(-ranked[keep][0] - total)
@@ -192,14 +194,8 @@ class Sampler:
                 keep += 1
         if settings.top_k:
             keep = min(keep, settings.top_k)
-        if keep == 1:
-            return ranked[0][1]
         best = ranked[0][0]
-        weights = [math.exp((best - cost) / settings.temperature) for cost, _ in ranked[:keep]]
+        sums = list(accumulate(math.exp((best - cost) / settings.temperature) for cost, _ in ranked[:keep]))
         # 24 bits: exact in f32 as well as in f64.
-        point = (random_u32(self.seed, self.drawn) >> 8) * 2.0**-24 * sum(weights)
-        for weight, (_, token) in zip(weights, ranked, strict=False):
-            point -= weight
-            if point < 0:
-                return token
-        return ranked[keep - 1][1]
+        point = (random_u32(self.seed, self.drawn) >> 8) * 2.0**-24 * sums[-1]
+        return ranked[bisect_right(sums, point, hi=keep - 1)][1]

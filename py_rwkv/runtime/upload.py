@@ -64,7 +64,12 @@ def plan(buffers: Iterable[Buffer], tensors: Mapping[str, Any], shards: int) -> 
                     kept.add(index)
                     order.append((rows_piece.shard, 0, len(order), Upload(rows_piece.offset, rows_piece.nbytes, keep=index)))
                 order.append(
-                    (piece.shard, 1, len(order), Upload(piece.offset, piece.nbytes, buffer.name, part.at, "", index, item, part.first, part.rows, part.row_bytes))
+                    (
+                        piece.shard,
+                        1,
+                        len(order),
+                        Upload(piece.offset, piece.nbytes, buffer.name, part.at, "", index, item, part.first, part.rows, part.row_bytes),
+                    )
                 )
                 continue
             for piece in tensor.pieces:
@@ -88,4 +93,6 @@ def gathered(u: Upload, shard: bytes, kept: dict[str, bytes]) -> bytes:
     if not u.index:
         return data
     index = memoryview(kept[u.index]).cast("H" if u.item == 2 else "I")[u.first : u.first + u.rows]
+    if max(index) * u.row_bytes >= len(data):
+        raise RwkvError("bad-manifest", reason=f"{u.index} names row {max(index)}, which is not stored")
     return b"".join([data[i * u.row_bytes : (i + 1) * u.row_bytes] for i in index])

@@ -33,7 +33,9 @@ def tensors(config: Config, encoding: str) -> dict[str, SimpleNamespace]:
     return out
 
 
-def program(config: Config, encoding: str = "int8", *, hardware: bool = False, prefill: bool = False, limits: Limits | None = None) -> Program:
+def program(
+    config: Config, encoding: str = "int8", *, hardware: bool = False, prefill: bool = False, limits: Limits | None = None
+) -> Program:
     tuning = HARDWARE if hardware else SOFTWARE
     tuning = prefill_tuning(tuning) if prefill else tuning
     builder = Builder("p", tensors(config, encoding), tuning=tuning, limits=limits or Limits(), slots=4, max_outputs=MAX_OUTPUTS)
@@ -56,7 +58,9 @@ def test_bytes_read_per_token_are_the_weights_without_the_embedding_table() -> N
     matrices = {t.name: t for t in layout(DEMO) if t.kind != "vector"}
     read = sum(t.rows * (t.columns + 2 * -(-t.columns // 64)) for name, t in matrices.items() if name != "emb.weight")
     vectors = 4 * sum(t.columns for t in layout(DEMO) if t.kind == "vector")
-    assert read + vectors <= program(DEMO).bytes_per_token <= (read + vectors) * 1.03  # `project` pads segments; wkv7_gate reads its vectors again
+    assert (
+        read + vectors <= program(DEMO).bytes_per_token <= (read + vectors) * 1.03
+    )  # `project` pads segments; wkv7_gate reads its vectors again
 
 
 @pytest.mark.parametrize("encoding", ["int8", "f16"])

@@ -42,8 +42,7 @@ export class InfoPanel {
     this.drawChip();
     if (!this.info) return;
     const { model, device, memory = {}, program = {}, timings = {} } = this.info;
-    const onDevice = memory.gpuBytes ?? memory.device;
-    const python = memory.wasmBytes ?? this.info.wasmBytes;
+    const { gpuBytes: onDevice, wasmBytes: python } = memory;
     const version = String(model.version);
     /** @type {[string, string | undefined][]} */
     const rows = [

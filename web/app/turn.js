@@ -79,7 +79,7 @@ export class Turn {
       this.live.set(this.answer);
     }
     if (chunk.usage) this.tokens = chunk.usage.completion_tokens;
-    if (chunk.timings?.decode_tokens_per_s) this.speed = chunk.timings.decode_tokens_per_s;
+    if (chunk.timings?.decode_tokens_per_second) this.speed = chunk.timings.decode_tokens_per_second;
   }
 
   /**

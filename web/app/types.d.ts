@@ -49,8 +49,7 @@ export interface EngineInfo {
   model: ModelInfo;
   device: DeviceInfo;
   /** device: everything on the device, in bytes. */
-  memory?: { device?: number; gpuBytes?: number; wasmBytes?: number };
-  wasmBytes?: number;
+  memory?: { gpuBytes?: number; wasmBytes?: number };
   program?: { dispatches?: number; bytesPerToken?: number };
   timings?: Record<string, number>;
 }
@@ -61,7 +60,7 @@ export interface ChatMessage {
 export interface Chunk {
   choices: { delta: { content?: string }; finish_reason?: string | null }[];
   usage?: { prompt_tokens: number; completion_tokens: number };
-  timings?: { prefill_tokens_per_s?: number; decode_tokens_per_s?: number };
+  timings?: { prefill_tokens_per_second?: number; decode_tokens_per_second?: number };
 }
 export type SettingName = "temperature" | "top_p" | "max_tokens" | "seed";
 export type Sampling = Partial<Record<SettingName, number>>;

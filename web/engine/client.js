@@ -28,7 +28,7 @@ export class Engine extends EventTarget {
   #pending = new Map();
   /** @type {Status} */
   #status = { state: "idle" };
-  /** The load under way or done. @type {{key: string, promise: Promise<any>, phase: string} | undefined} */
+  /** The load under way or done. @type {{key: string, promise: Promise<any>, phase: string, abort: AbortController} | undefined} */
   #load;
   #busy = 0;
   #closed = false;
@@ -67,14 +67,21 @@ export class Engine extends EventTarget {
   }
 
   /**
-   * Load a catalogue id, the URL of a model directory, of a `.pth` or `.safetensors`, or a `File`. Without arguments: the embedded demo. Loading what is
-   * loaded (or loading) already does nothing more.
+   * Load a catalogue id, the URL of a model directory, of a `.pth` or `.safetensors`, or a `File`. Without arguments: what is loaded already, else the
+   * embedded demo. Loading what is loaded (or loading) does nothing more; loading something else ends what is under way.
    * @param {string | File} [source] @param {LoadOptions} [options]
    */
-  load(source = "demo", { signal, onProgress, device = "webgpu", quantization = "int8" } = {}) {
-    const key = typeof source === "string" ? `${source} ${device} ${quantization}` : `${source.name} ${source.size} ${source.lastModified} ${device} ${quantization}`;
+  load(source, { signal, onProgress, device = "webgpu", quantization = "int8" } = {}) {
+    if (source === undefined && this.#load) return this.#load.promise;
+    source ??= "demo";
+    const key =
+      typeof source === "string"
+        ? `${source} ${device} ${quantization}`
+        : `${source.name} ${source.size} ${source.lastModified} ${device} ${quantization}`;
     if (this.#load?.key === key && this.#status.state !== "error") return this.#load.promise;
-    const load = (this.#load = { key, phase: "", promise: Promise.resolve() });
+    this.#load?.abort.abort();
+    const abort = new AbortController();
+    const load = (this.#load = { key, phase: "", abort, promise: Promise.resolve() });
     this.#setState({ state: "loading" });
     /** @param {Progress} progress */
     const onEvent = (progress) => {
@@ -82,7 +89,15 @@ export class Engine extends EventTarget {
       onProgress?.(progress);
       this.dispatchEvent(new CustomEvent("progress", { detail: progress }));
     };
-    load.promise = this.#call("load", { source, device, quantization }, { signal, onEvent, restart: () => load.phase === "convert" }).then(
+    load.promise = this.#call(
+      "load",
+      { source, device, quantization },
+      {
+        signal: signal ? AbortSignal.any([signal, abort.signal]) : abort.signal,
+        onEvent,
+        restart: () => load.phase === "convert",
+      },
+    ).then(
       (info) => {
         if (this.#load === load) this.#setState({ state: "ready", model: info.model, device: info.device });
         return info;
@@ -116,6 +131,7 @@ export class Engine extends EventTarget {
 
   /** Free the model's memory; what is stored stays stored. */
   async unload() {
+    this.#load?.abort.abort();
     this.#load = undefined;
     await this.#call("unload", {});
     this.#setState({ state: "idle" });

@@ -11,7 +11,11 @@ let texts = {};
 
 /** Fetch the table once; without it errors still carry code and details. @param {URL} url */
 export async function loadTexts(url) {
-  if (Object.keys(texts).length === 0) texts = await fetch(url).then((r) => (r.ok ? r.json() : {}), () => ({}));
+  if (Object.keys(texts).length === 0)
+    texts = await fetch(url).then(
+      (r) => (r.ok ? r.json() : {}),
+      () => ({}),
+    );
   return texts;
 }
 
@@ -40,7 +44,8 @@ export class RwkvError extends Error {
   /** Any thrown value as an RwkvError. @param {unknown} e */
   static from(e) {
     if (e instanceof RwkvError) return e;
-    const { code, details, message, hint } = /** @type {{code?: unknown, details?: Record<string, unknown>, message?: string, hint?: string}} */ (e ?? {});
+    const { code, details, message, hint } =
+      /** @type {{code?: unknown, details?: Record<string, unknown>, message?: string, hint?: string}} */ (e ?? {});
     if (typeof code === "string" && details) return new RwkvError(code, details, { message, hint });
     if (e instanceof DOMException && e.name === "AbortError") return new RwkvError("cancelled");
     return new RwkvError("internal", { reason: message ?? String(e) });

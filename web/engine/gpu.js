@@ -76,7 +76,11 @@ export class Gpu {
         this.#memory.set(name, buffer);
         total += bytes;
       }
-    this.#step = device.createBuffer({ label: "step", size: programs[0].stepBytes, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+    this.#step = device.createBuffer({
+      label: "step",
+      size: programs[0].stepBytes,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
     const problem = (await device.popErrorScope()) ?? (await device.popErrorScope());
     if (problem) {
       this.close();
@@ -103,8 +107,14 @@ export class Gpu {
     let done = 0;
     for (const spec of this.#specs) {
       for (const p of spec.pipelines)
-        if (!compiled.has(p.code)) compiled.set(p.code, this.#pipeline(p).finally(() => progress(++done, total)));
-      const pipelines = await Promise.all(spec.pipelines.map((p) => /** @type {NonNullable<ReturnType<typeof compiled.get>>} */ (compiled.get(p.code))));
+        if (!compiled.has(p.code))
+          compiled.set(
+            p.code,
+            this.#pipeline(p).finally(() => progress(++done, total)),
+          );
+      const pipelines = await Promise.all(
+        spec.pipelines.map((p) => /** @type {NonNullable<ReturnType<typeof compiled.get>>} */ (compiled.get(p.code))),
+      );
       const calls = spec.calls.map(([index, buffers, grid]) => {
         const { layout, pipeline } = pipelines[index];
         const resources = [this.#need(this.#step), ...buffers.map((b) => this.#buffer(spec.buffers[b].name))];
@@ -199,7 +209,11 @@ export class Gpu {
     const total = spans.reduce((sum, [, , size]) => sum + size, 0);
     if (!this.#readback || this.#readback.size < total) {
       this.#readback?.destroy();
-      this.#readback = this.device.createBuffer({ label: "readback", size: total, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+      this.#readback = this.device.createBuffer({
+        label: "readback",
+        size: total,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      });
     }
     const target = this.#readback;
     let at = 0;
@@ -261,6 +275,7 @@ export class Gpu {
       const out = new Uint8Array(rows * u.row_bytes);
       for (let r = 0; r < rows; r++) {
         const from = index[u.first + row + r] * u.row_bytes;
+        if (from >= u.nbytes) throw new RwkvError("bad-manifest", { reason: `${u.index} names a row that is not stored` });
         out.set(source.subarray(from, from + u.row_bytes), r * u.row_bytes);
       }
       this.#write(u.buffer, u.to + row * u.row_bytes, out);
@@ -290,7 +305,10 @@ function workgroups([per, tile, count], counts) {
 
 /** Throws `no-webgpu` (the browser has none) or `no-adapter` (it has, but nothing to run on). @returns {Promise<GPUAdapter>} */
 export async function requestAdapter() {
-  if (!navigator.gpu) throw new RwkvError("no-webgpu", { reason: globalThis.isSecureContext ? "navigator.gpu is missing" : "the page is not served over HTTPS" });
+  if (!navigator.gpu)
+    throw new RwkvError("no-webgpu", {
+      reason: globalThis.isSecureContext ? "navigator.gpu is missing" : "the page is not served over HTTPS",
+    });
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
   if (!adapter) throw new RwkvError("no-adapter", { reason: "requestAdapter() found none" });
   return adapter;
@@ -298,7 +316,10 @@ export async function requestAdapter() {
 
 /** @param {GPUAdapter} adapter */
 export function isSoftware({ info }) {
-  return info.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(`${info.architecture} ${info.device} ${info.description}`);
+  return (
+    info.isFallbackAdapter === true ||
+    /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(`${info.architecture} ${info.device} ${info.description}`)
+  );
 }
 
 /** A name for people. @param {GPUAdapter} adapter */

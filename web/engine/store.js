@@ -129,10 +129,15 @@ async function fetchShard(url, shard, count, signal) {
   let found = "";
   for (const cache of /** @type {RequestCache[]} */ (["default", "reload"])) {
     let received = 0;
-    const blob = await fetchBlob(url, (n) => {
-      received += n;
-      count(n);
-    }, signal, cache);
+    const blob = await fetchBlob(
+      url,
+      (n) => {
+        received += n;
+        count(n);
+      },
+      signal,
+      cache,
+    );
     found = blob.size === shard.bytes ? await sha256(await blob.arrayBuffer()) : `${blob.size} bytes`;
     if (found === shard.sha256) return blob;
     count(-received);

@@ -26,7 +26,9 @@ let python;
 /** @type {any} */
 let service; // of Python, once a model is loaded
 /** @type {any} */
-let loaded; // {meter}
+let loaded; // its Meter
+/** Loads take turns: the next begins when the one before has ended. */
+let turn = Promise.resolve();
 
 /** @type {Record<string, (args: any, context: Context) => Promise<unknown>>} */
 const operations = {
@@ -39,7 +41,7 @@ const operations = {
     return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
   },
   tokenize: async ({ text }) => JSON.parse(need().tokenize(text)),
-  info: async () => ({ ...JSON.parse(need().info()), timings: loaded.meter.timings, ...(await memory()) }),
+  info: async () => info(),
   answer,
   forget: async ({ id }) => (await openStore()).remove(id),
 };
@@ -54,7 +56,7 @@ onmessage = async ({ data: { id, op, args, cancel } }) => {
   /** @type {Context} */
   const context = { signal: abort.signal, progress: meter.update.bind(meter), emit: (value) => post("chunk", value) };
   try {
-    if (op === "load") loaded = { meter };
+    if (op === "load") loaded = meter;
     post("result", await operations[op](args, context));
   } catch (e) {
     post("error", (abort.signal.aborted && op === "load" ? new RwkvError("cancelled") : pythonError(e)).toJSON());
@@ -72,13 +74,17 @@ function pythonError(e) {
 async function probe() {
   /** @type {Record<string, boolean>} */
   const stored = {};
-  for (const row of await openStore().then((s) => s.models(), () => [])) stored[row.id] = row.complete;
+  for (const row of await openStore().then(
+    (s) => s.models(),
+    () => [],
+  ))
+    stored[row.id] = row.complete;
   try {
     const adapter = await requestAdapter();
     return { webgpu: { available: true, adapter: describe(adapter), software: isSoftware(adapter) }, stored };
   } catch (e) {
-    const { code, message } = RwkvError.from(e);
-    return { webgpu: { available: false, code, reason: message }, stored };
+    const { code, message, details } = RwkvError.from(e);
+    return { webgpu: { available: false, code, reason: message, details }, stored };
   }
 }
 
@@ -89,6 +95,21 @@ async function catalogue() {
 
 /** @param {{source: string | File, device: "webgpu" | "numpy", quantization: string}} args @param {Context} context */
 async function load({ source, device, quantization }, context) {
+  const { signal } = context;
+  const before = turn;
+  let ended = () => {};
+  turn = new Promise((resolve) => void (ended = () => resolve(undefined)));
+  await before;
+  try {
+    signal.throwIfAborted();
+    return await loadNow({ source, device, quantization }, context);
+  } finally {
+    ended();
+  }
+}
+
+/** @param {{source: string | File, device: "webgpu" | "numpy", quantization: string}} args @param {Context} context */
+async function loadNow({ source, device, quantization }, context) {
   const { progress, signal } = context;
   await unload();
   progress("python", 0, 1, "steps");
@@ -108,13 +129,15 @@ async function load({ source, device, quantization }, context) {
     if (found.file) found.manifest = await importFile(module, found, quantization, context);
     module.check(found.manifest, gpu ?? null);
     await (early ?? fetchShards(found, context));
+    signal.throwIfAborted();
     service = await module.open_model(found.manifest, shardsOf(found.manifest), gpu ?? null, progress);
     module.destroy();
     progress("ready", 1, 1, "");
     gpu?.device.lost.then(({ reason, message }) => {
-      if (reason !== "destroyed") postMessage({ id: 0, event: "error", value: new RwkvError("device-lost", { reason: message || "unknown" }).toJSON() });
+      if (reason !== "destroyed")
+        postMessage({ id: 0, event: "error", value: new RwkvError("device-lost", { reason: message || "unknown" }).toJSON() });
     });
-    return JSON.parse(service.info());
+    return info();
   } catch (e) {
     gpu?.close();
     throw e;
@@ -123,7 +146,8 @@ async function load({ source, device, quantization }, context) {
 
 /** What a source names: a stored or fetched manifest, or a file to convert. @param {string | File} source @param {string} quantization @param {Context} context @returns {Promise<Source>} */
 async function resolve(source, quantization, { signal, progress }) {
-  if (source instanceof File) return known(`file:${source.name}:${source.size}:${source.lastModified}:${quantization}`, source, source.name);
+  if (source instanceof File)
+    return known(`file:${source.name}:${source.size}:${source.lastModified}:${quantization}`, source, source.name);
   const entry = (await catalogue()).find((e) => e.id === source);
   let url;
   try {
@@ -217,9 +241,10 @@ function need() {
   return service;
 }
 
-async function memory() {
-  const pyodide = await python;
-  return { wasmBytes: pyodide._module.HEAP8.length };
+async function info() {
+  const facts = JSON.parse(need().info());
+  const wasmBytes = (await python)._module.HEAP8.length;
+  return { ...facts, memory: { ...facts.memory, wasmBytes }, timings: loaded.timings };
 }
 
 function openStore() {
@@ -243,7 +268,8 @@ async function bootPython() {
   const { loadPyodide } = await import(/** @type {string} */ (new URL("pyodide.mjs", home).href));
   const pyodide = await loadPyodide({ indexURL: home });
   const bytes = await (await archive).arrayBuffer();
-  if ((await sha256(bytes)) !== build.package.sha256) throw new RwkvError("shard-mismatch", { expected: build.package.sha256, found: build.package.file });
+  if ((await sha256(bytes)) !== build.package.sha256)
+    throw new RwkvError("shard-mismatch", { expected: build.package.sha256, found: build.package.file });
   pyodide.unpackArchive(bytes, "zip", { extractDir: pyodide.runPython("import site; site.getsitepackages()[0]") });
   return pyodide;
 }
