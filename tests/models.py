@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
-from make_pth import make_pth
+from make_pth import save
 
 from py_rwkv.checkpoint.convert import convert
 from py_rwkv.checkpoint.manifest import Manifest
@@ -15,12 +18,20 @@ from py_rwkv.checkpoint.source import BytesSource
 from py_rwkv.native import _Ready
 from py_rwkv.runtime.engine import Engine
 
+T = TypeVar("T")
+
 
 def packed(weights: dict[str, np.ndarray], strategy: str = "f32") -> tuple[Manifest, MemoryShards]:
     """A checkpoint with these weights, written as `.pth` and converted."""
     sink = MemorySink()
-    manifest = convert(BytesSource("random.pth", make_pth(weights)), sink, strategy=strategy)
+    manifest = convert(BytesSource("random.pth", save(weights)), sink, strategy=strategy)
     return manifest, MemoryShards(manifest.shards, sink.shards)
+
+
+def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end in a thread: Playwright's synchronous API keeps a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 async def engine_of(weights: dict[str, np.ndarray], device: Any, strategy: str = "f32", slots: int = 2) -> Engine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -31,8 +31,10 @@ class ChatService:
         """Chunks of one answer; RwkvErrors as in `parse_request` and `completions.stream`."""
         checked = parse_request(request, self.defaults)
         async with self._conversation(checked) as conversation:
-            async for chunk in completions.stream(conversation, checked, tokenizer=self.engine.tokenizer, model=self.name, cancel=cancel):
-                yield chunk
+            chunks = completions.stream(conversation, checked, tokenizer=self.engine.tokenizer, model=self.name, cancel=cancel)
+            async with aclosing(chunks):  # type: ignore[type-var]
+                async for chunk in chunks:
+                    yield chunk
 
     async def complete(self, request: Mapping[str, Any], cancel: Cancel = never) -> dict[str, Any]:
         """The whole answer."""

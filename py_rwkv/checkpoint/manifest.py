@@ -60,13 +60,15 @@ class Sampling:
     frequency_penalty: float = 0.5
     penalty_decay: float = 0.996
     max_tokens: int = 1024
-    stop: tuple[str, ...] = ("\n\nUser:",)
+    stop: tuple[str, ...] | None = None  # None: those of the template
 
     @classmethod
     def from_json(cls, data: object) -> Sampling:
         """Missing keys get the defaults; unknown keys and values out of range are refused (`bad-manifest`)."""
         table = _table(data, "sampling", optional=set(cls.__dataclass_fields__))
         for name, value in table.items():
+            if name == "stop" and value is None:
+                continue
             if name == "stop":
                 good = isinstance(value, list | tuple) and len(value) <= 16 and all(isinstance(s, str) and 0 < len(s) <= 200 for s in value)
                 table[name] = tuple(value) if good else ()

@@ -127,10 +127,10 @@ async function loadNow({ source, device, quantization }, context) {
     progress("python", 1, 1, "steps");
     const module = pyodide.pyimport("py_rwkv.browser.service");
     if (found.file) found.manifest = await importFile(module, found, quantization, context);
-    module.check(found.manifest, gpu ?? null);
+    module.check(found.manifest, gpu);
     await (early ?? fetchShards(found, context));
     signal.throwIfAborted();
-    service = await module.open_model(found.manifest, shardsOf(found.manifest), gpu ?? null, progress);
+    service = await module.open_model(found.manifest, shardsOf(found.manifest), gpu, progress);
     module.destroy();
     progress("ready", 1, 1, "");
     gpu?.device.lost.then(({ reason, message }) => {
