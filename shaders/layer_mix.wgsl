@@ -1,8 +1,10 @@
 // layer_mix: LayerNorm, token shift and S interpolations: what every sub-block starts with.           py_rwkv/kernels/layer_mix.py
 //   h = LN(x) · gain + bias;  out[s, t] = h[t] + (h[t−1] − h[t]) · mu[s];  h before a run's first row comes from the state
+//   KEEP: also out[S, t] = h[t−1] − h[t]
 // One invocation per (4 · PER channels, row). The row that starts a run also stores the run's last h: it alone has read the old one.
 const C: u32 = 256u;
 const S: u32 = 6u;
+const KEEP: u32 = 0u;
 const PER: u32 = 4u;
 const WG: u32 = 16u;
 //!include lib/step.wgsl
@@ -10,7 +12,7 @@ const WG: u32 = 16u;
 @group(0) @binding(2) var<storage, read> norm: array<vec4<f32>>;          // [2, C] gain, bias
 @group(0) @binding(3) var<storage, read> mu: array<vec4<f32>>;            // [S, C]
 @group(0) @binding(4) var<storage, read_write> prev: array<vec4<f32>>;    // [slots, C]
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;     // [S, rows, C]
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;     // [S + KEEP, rows, C]
 //!include lib/stats_{reduce}.wgsl
 
 fn normalized(row: u32, c: u32, stats: vec2<f32>) -> vec4<f32> {
@@ -38,5 +40,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var s = 0u; s < S; s++) {
             out[(s * batch.rows + row) * (C / 4u) + c] = h + (before - h) * mu[s * (C / 4u) + c];
         }
+        if (KEEP == 1u) { out[(S * batch.rows + row) * (C / 4u) + c] = before - h; }
     }
 }

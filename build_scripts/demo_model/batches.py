@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from build_scripts.demo_model.dialogues import dialogue
 from build_scripts.demo_model.questions import UNKNOWN_WORDS, Dice, Turn
@@ -47,7 +46,7 @@ class Batches:
             add(f" {answer}\n\n", ANSWER)
         return [*ids, 0], [*weights, END]
 
-    def next(self) -> tuple[Tensor, Tensor]:
+    def next(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """(token numbers [rows, length + 1], loss weights of the same shape). A row begins with a dialogue, three times out of ten after a token 0."""
         numbers = np.zeros((self.rows, self.length + 1), np.int64)
         weights = np.zeros((self.rows, self.length + 1), np.float32)
@@ -58,4 +57,4 @@ class Batches:
                 ids, loss = ids + more_ids, loss + more_loss
             numbers[row] = [self.number.get(i, len(self.known)) for i in ids[: self.length + 1]]
             weights[row] = loss[: self.length + 1]
-        return torch.from_numpy(numbers), torch.from_numpy(weights)
+        return numbers, weights

@@ -1,7 +1,7 @@
 """Asks a demo model what it was trained to know and counts right answers: the figures of the model card.
 
-    python -m build_scripts.demo_model.evaluate web/models/demo --device cpu     # the page's int8 model on our engine
-    python -m build_scripts.demo_model.evaluate rwkv7-demo.pth --official        # the f16 checkpoint on the `rwkv` package (needs torch)
+python -m build_scripts.demo_model.evaluate web/models/demo --device cpu     # the page's int8 model on our engine
+python -m build_scripts.demo_model.evaluate rwkv7-demo.pth --official        # the f16 checkpoint on the `rwkv` package (needs torch)
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,23 +63,25 @@ def evaluate(answer: Answer) -> Iterator[tuple[str, int, int, list[tuple[Questio
         yield subject, len(asked) - len(wrong), len(asked), wrong
 
 
-def engine_answer(model: str, device: str = "cpu") -> Answer:
+@contextmanager
+def engine_answer(model: str, device: str = "cpu") -> Iterator[Answer]:
     """Our engine. model: what `py-rwkv chat` takes; device: auto, gpu or cpu."""
     from py_rwkv.chat.service import ChatService
     from py_rwkv.native import open_model
 
-    runner = asyncio.Runner()
-    service = ChatService(runner.run(open_model(model, device)))
+    with asyncio.Runner() as runner, closing(runner.run(open_model(model, device))) as engine:
+        service = ChatService(engine)
 
-    def answer(messages: Sequence[Message]) -> str:
-        request = {"messages": list(messages), "temperature": 0, "max_tokens": MAX_TOKENS}
-        text: str = runner.run(service.complete(request))["choices"][0]["message"]["content"]
-        return text
+        def answer(messages: Sequence[Message]) -> str:
+            request = {"messages": list(messages), "temperature": 0, "max_tokens": MAX_TOKENS}
+            text: str = runner.run(service.complete(request))["choices"][0]["message"]["content"]
+            return text
 
-    return answer
+        yield answer
 
 
-def official_answer(checkpoint: Path) -> Answer:
+@contextmanager
+def official_answer(checkpoint: Path) -> Iterator[Answer]:
     """The `rwkv` package in f32 on the CPU, fed as the model was trained: every turn's text by itself."""
     import os
 
@@ -103,7 +106,7 @@ def official_answer(checkpoint: Path) -> Answer:
             scores, state = net.forward([token], state)
         return tokenizer.decode(tokens).strip()
 
-    return answer
+    yield answer
 
 
 def main() -> None:
@@ -112,11 +115,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["auto", "gpu", "cpu"])
     parser.add_argument("--official", action="store_true", help="run the checkpoint with the `rwkv` package")
     options = parser.parse_args()
-    answer = official_answer(Path(options.model)) if options.official else engine_answer(options.model, options.device)
-    for subject, right, asked, wrong in evaluate(answer):
-        print(f"{subject:13} {right:2}/{asked}", flush=True)
-        for question, got in wrong:
-            print(f"    {question.says[-1]}  {got!r}, not {question.expected.strip()!r}")
+    with official_answer(Path(options.model)) if options.official else engine_answer(options.model, options.device) as answer:
+        for subject, right, asked, wrong in evaluate(answer):
+            print(f"{subject:13} {right:2}/{asked}", flush=True)
+            for question, got in wrong:
+                print(f"    {question.says[-1]}  {got!r}, not {question.expected.strip()!r}")
 
 
 if __name__ == "__main__":

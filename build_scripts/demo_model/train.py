@@ -35,19 +35,19 @@ def learning_rate(step: int, progress: float) -> float:
     return LEARNING_RATE * min(1.0, (step + 1) / WARM_UP) * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def losses(net: Rwkv7, tokens: Tensor, weights: Tensor) -> tuple[Tensor, float]:
+def losses(net: Rwkv7, tokens: Tensor, weights: Tensor, bf16: bool = True) -> tuple[Tensor, float]:
     """(weighted mean loss, mean loss of the answers alone). Nothing is learnt from having to predict an unknown word."""
     targets, weights = tokens[:, 1:], weights[:, 1:]
     unknown = net.head.out_features - 1
     weights = weights * (targets != unknown)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
         scores = net(tokens[:, :-1])
     each = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
     answers = weights == ANSWER
     return (each * weights).sum() / weights.sum(), ((each * answers).sum() / answers.sum()).item()
 
 
-def train(path: Path, seconds: float, threads: int) -> None:
+def train(path: Path, seconds: float, threads: int, bf16: bool) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     shape, batches = Shape(), Batches(tokenizer_for("world").encode)
@@ -59,7 +59,8 @@ def train(path: Path, seconds: float, threads: int) -> None:
     while (progress := (time.monotonic() - start) / seconds) < 1:
         for group in optimize.param_groups:
             group["lr"] = learning_rate(step, progress)
-        loss, answers = losses(net, *batches.next())
+        tokens, weights = map(torch.from_numpy, batches.next())
+        loss, answers = losses(net, tokens, weights, bf16)
         optimize.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), CLIP)
@@ -81,5 +82,8 @@ if __name__ == "__main__":
     parser.add_argument("path", type=Path)
     parser.add_argument("--seconds", type=float, default=5000, help="the schedule follows the clock: the longer, the better (5000)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--f32", action="store_true", help="no bf16: twice as fast on a CPU that has no instructions for it (AVX512-BF16, AMX)"
+    )
     options = parser.parse_args()
-    train(options.path, options.seconds, options.threads)
+    train(options.path, options.seconds, options.threads, not options.f32)

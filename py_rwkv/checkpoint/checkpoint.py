@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from py_rwkv.checkpoint import pth, safetensors
+from py_rwkv.checkpoint import gguf, pth, safetensors
+from py_rwkv.checkpoint.dialects import Reader, reading, translate
 from py_rwkv.checkpoint.names import normalise
 from py_rwkv.checkpoint.safetensors import ITEMSIZE, TensorInfo
 from py_rwkv.checkpoint.source import ByteSource
@@ -16,16 +17,22 @@ from py_rwkv.lazy import np
 if TYPE_CHECKING:
     from py_rwkv.quant.encoding import F32
 
-Reader = Callable[[TensorInfo, int, int], bytes]  # (tensor, first row, rows) -> contiguous bytes
-
 
 class Checkpoint:
-    """`tensors` under official names; `metadata` is safetensors' `__metadata__`; `name` is the file's."""
+    """`tensors` under official names and in official shapes, whatever the file's `dialect`; `metadata` is safetensors' `__metadata__`; `name` and `size` in
+    bytes are the file's; `group_norm_eps` is None unless something beside the weights tells it."""
 
-    def __init__(self, name: str, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str], reader: Reader) -> None:
-        self.name, self.metadata, self._reader = name, dict(metadata), reader
+    def __init__(self, name: str, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str], reader: Reader, size: int = 0) -> None:
+        self.name, self.metadata, self.size, self._reader = name, dict(metadata), size, reading(reader)
+        self.group_norm_eps: float | None = None
         self.on_read: Callable[[str, int], None] | None = None  # told (tensor, bytes) after every read
-        self.tensors: dict[str, TensorInfo] = {short: tensors[long] for short, long in normalise(tensors).items()}
+        self.dialect, self.tensors = translate({short: tensors[long] for short, long in normalise(tensors).items()})
+
+    def over(self, tensors: Mapping[str, TensorInfo], reader: Reader) -> Checkpoint:
+        """A checkpoint like this one whose tensors are these, under official names already, and all read by `reader`."""
+        new = Checkpoint(self.name, {}, self.metadata, reader, self.size)
+        new.tensors, new._reader, new.dialect, new.group_norm_eps = dict(tensors), reader, self.dialect, self.group_norm_eps
+        return new
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -61,18 +68,33 @@ def to_f32(name: str, dtype: str, data: bytes) -> F32:
     raise RwkvError("unsupported-dtype", name=name, found=dtype)
 
 
+class Table(NamedTuple):
+    """What a file holds, under the file's names."""
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: dict[str, str]
+    reader: Reader
+
+
 def open_checkpoint(source: ByteSource) -> Checkpoint:
     """Look at the first bytes and open what it is. RwkvError: `unsupported-file` (named), `lfs-pointer`, and the formats' own."""
+    return Checkpoint(source.name, *read_table(source), source.size)
+
+
+def read_table(source: ByteSource) -> Table:
+    """The tensors of a `.pth`, `.safetensors` or GGUF file."""
     start = source.read(0, min(source.size, 64))
     if start.startswith(b"PK\x03\x04"):
-        return Checkpoint(source.name, pth.read_index(source), {}, _pth_reader(source))
+        return Table(pth.read_index(source), {}, _pth_reader(source))
+    if start.startswith(b"GGUF"):
+        return Table(*gguf.read_index(source), _plain_reader(source))
     if start.startswith(b"version https://git-lfs"):
         raise RwkvError("lfs-pointer", name=source.name)
     found = _describe(start)
     length = start[:8]  # of the safetensors header that begins with the ninth byte: no text looks like that
     if (start[8:9] == b"{" and (b"\0" in length or not length.isascii())) or (not found and source.name.endswith((".safetensors", ".st"))):
         tensors, metadata = safetensors.read_header(source)
-        return Checkpoint(source.name, tensors, metadata, _safetensors_reader(source))
+        return Table(tensors, metadata, _plain_reader(source))
     raise RwkvError("unsupported-file", name=source.name, found=found or f"a file that starts with {start[:8].hex(' ')}")
 
 
@@ -80,7 +102,6 @@ def _describe(start: bytes) -> str:
     """What these first bytes belong to, empty if unknown."""
     text = start.lstrip().lower()
     for magic, what in (
-        (b"gguf", "a GGUF file (llama.cpp)"),
         (b"fmgg", "an rwkv.cpp (ggml) file"),
         (b"\x80\x02\x8a\nl\xfc\x9cf\xf9 j\xa8p\x19", "a .pth in PyTorch's format from before version 1.6 (save it again)"),
         (b"\x80", "a bare pickle file"),
@@ -96,7 +117,7 @@ def _describe(start: bytes) -> str:
     return "" if start else "an empty file"
 
 
-def _safetensors_reader(source: ByteSource) -> Reader:
+def _plain_reader(source: ByteSource) -> Reader:
     def read(t: TensorInfo, first: int, rows: int) -> bytes:
         row = t.nbytes // max(1, t.shape[0]) if t.shape else t.nbytes
         return source.read(t.offset + first * row, rows * row)

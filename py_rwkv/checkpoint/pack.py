@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, to_f32
-from py_rwkv.checkpoint.layout import Packed, layout
+from py_rwkv.checkpoint.layout import Fold, Packed, layout
 from py_rwkv.checkpoint.safetensors import Piece
 from py_rwkv.errors import RwkvError
 from py_rwkv.lazy import np
@@ -29,7 +29,7 @@ def pack(checkpoint: Checkpoint, config: Config, strategy: Strategy) -> Iterator
     """
     for t in layout(config):
         if t.kind == "vector":
-            yield _piece(t.name, _finite(t.name, checkpoint.f32(t.name)).reshape(-1))
+            yield _piece(t.name, _vector(checkpoint, t))
         else:
             parts = _matrix(checkpoint, t, ENCODINGS[strategy.encoding(t.name)])
             yield from (_piece(t.name + suffix, parts.pop(suffix)) for suffix in sorted(parts, key=(".rows", ".scale", "").index))
@@ -38,7 +38,19 @@ def pack(checkpoint: Checkpoint, config: Config, strategy: Strategy) -> Iterator
 def check_dtypes(checkpoint: Checkpoint, config: Config) -> None:
     """RwkvError `unsupported-dtype` before anything is read, not in the middle."""
     for t in layout(config):
-        to_f32(t.name, checkpoint.tensors[t.name].dtype, b"")
+        to_f32(t.source, checkpoint.tensors[t.source].dtype, b"")
+
+
+def _vector(checkpoint: Checkpoint, t: Packed) -> F32:
+    """The vector, folded in f64 and rounded once: f32 [columns]."""
+    v = _finite(t.source, checkpoint.f32(t.source)).reshape(-1)
+    if t.fold:
+        with np.errstate(over="ignore", under="ignore"):
+            v = _finite(t.source, FOLDS[t.fold](v.astype(np.float64)).astype(np.float32))
+    return np.repeat(v, t.columns // len(v)) if len(v) < t.columns else v
+
+
+FOLDS: dict[Fold, Callable[[Any], Any]] = {"complement": lambda v: 1 - v, "exp": lambda v: np.exp(v), "decay": lambda v: np.exp(-np.exp(v))}
 
 
 def _matrix(checkpoint: Checkpoint, t: Packed, encoding: Encoding) -> Parts:
@@ -71,15 +83,24 @@ def _matrix(checkpoint: Checkpoint, t: Packed, encoding: Encoding) -> Parts:
 
 def _blocks(checkpoint: Checkpoint, t: Packed) -> Iterator[tuple[int, list[bytes], F32]]:
     """(first row, each row's bytes, the rows in f32): in the file's order, or transposed for the low-rank factors."""
-    info = checkpoint.tensors[t.name]
-    if t.kind == "factor":
-        w = np.ascontiguousarray(checkpoint.f32(t.name).T)
+    info = checkpoint.tensors[t.source]
+    if t.kind in ("factor", "factors"):
+        w = _factors(checkpoint.f32(t.source), t)
         yield 0, [row.tobytes() for row in w], w
         return
     step, row = max(1, AT_ONCE // info.shape[1]), info.nbytes // info.shape[0]
     for first in range(0, t.rows, step):
-        data = checkpoint.read(t.name, first, min(step, t.rows - first))
+        data = checkpoint.read(t.source, first, min(step, t.rows - first))
         yield first, [data[at : at + row] for at in range(0, len(data), row)], to_f32(t.name, info.dtype, data).reshape(-1, info.shape[1])
+
+
+def _factors(w: F32, t: Packed) -> F32:
+    """One factor [inputs, outputs], or several, as the rows of one matrix: f32 [rows, inputs]."""
+    by_group = w.swapaxes(1, 2) if w.ndim == 3 else w.T.reshape(t.groups, -1, w.shape[0])
+    rows = np.zeros((t.groups, t.rows // t.groups, by_group.shape[2]), np.float32)
+    rows[:, : by_group.shape[1]] = by_group
+    out: F32 = rows.reshape(t.rows, -1)
+    return out
 
 
 def layer_norm(checkpoint: Checkpoint, name: str) -> Callable[[F32], F32]:

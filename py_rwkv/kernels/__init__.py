@@ -1,6 +1,20 @@
 """The kernels: importing this package registers all of them in `KERNELS`."""
 
-from py_rwkv.kernels import embed, layer_mix, layer_norm, matmul, project, topk, wkv7, wkv7_gate, wkv7_inputs
+from py_rwkv.kernels import (
+    embed,
+    layer_mix,
+    layer_norm,
+    matmul,
+    project,
+    topk,
+    wkv4,
+    wkv6,
+    wkv6_decay,
+    wkv6_mix,
+    wkv7,
+    wkv7_gate,
+    wkv7_inputs,
+)
 from py_rwkv.kernels.base import KERNELS, Kernel, render, shape_of
 
 __all__ = [
@@ -14,6 +28,10 @@ __all__ = [
     "render",
     "shape_of",
     "topk",
+    "wkv4",
+    "wkv6",
+    "wkv6_decay",
+    "wkv6_mix",
     "wkv7",
     "wkv7_gate",
     "wkv7_inputs",

@@ -9,7 +9,7 @@ from py_rwkv.lazy import np
 if TYPE_CHECKING:
     from numpy import ndarray
 
-NONE, TANH, SIGMOID, RELU2 = range(4)
+NONE, TANH, SIGMOID, RELU2, SILU = range(5)
 
 
 def sigmoid(v: ndarray) -> Any:
@@ -22,4 +22,6 @@ def activate(kind: int, v: ndarray) -> Any:
         return np.tanh(v)
     if kind == SIGMOID:
         return sigmoid(v)
+    if kind == SILU:
+        return v * sigmoid(v)
     return np.square(np.maximum(v, 0)) if kind == RELU2 else v

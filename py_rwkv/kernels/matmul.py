@@ -1,4 +1,4 @@
-"""out[t] = act(W x[t]), or out[t] += W x[t]: every matrix that stands alone."""
+"""out[t] = act(W x[t]), or out[t] += W x[t]: every matrix that stands alone. A row of x may be wider than K and hold a gate for what is added."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ _many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many"}
 
 
 def _case(m: int, k: int, encoding: str, tile: dict[str, Any], **more: int) -> dict[str, Any]:
-    return {"M": m, "K": k, "ACT": 0, "ADD": 0, "PER_OUTPUT": 0, "OUT_STRIDE": m, "OUT_AT": 0} | tile | w.layout(encoding, k) | more
+    return (
+        {"M": m, "K": k, "ACT": 0, "ADD": 0, "PER_OUTPUT": 0, "OUT_STRIDE": m, "OUT_AT": 0, "X_STRIDE": k, "GATE_AT": 0}
+        | tile
+        | w.layout(encoding, k)
+        | more
+    )
 
 
 matmul = kernel(
     "matmul",
-    reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[tokens,K]"},
+    reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[tokens,X_STRIDE]"},
     writes={"out": "f32[tokens,OUT_STRIDE]"},
     constants=(
         "M",
@@ -33,6 +38,8 @@ matmul = kernel(
         "PER_OUTPUT",
         "OUT_STRIDE",
         "OUT_AT",
+        "X_STRIDE",
+        "GATE_AT",
         "encoding",
         "reduce",
         "tile",
@@ -48,12 +55,16 @@ matmul = kernel(
         _case(64, 256, "f32", _one),
         _case(99, 36, "f32", _tile, OUT_STRIDE=200, OUT_AT=100, PER_OUTPUT=1),
         _case(17, 64, "f32", _many, PER_OUTPUT=1),
+        _case(60, 128, "int8", _one, ADD=2, X_STRIDE=192, GATE_AT=132),
+        _case(40, 144, "f16", _many, ADD=2, X_STRIDE=184, GATE_AT=144),
     ),
 )
 
 
 @matmul.reference
 def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, x: Any, out: Any) -> None:
-    y = activate(c.ACT, x @ w.matrix(memo, c.encoding, weights, scales, c.M, c.K).T)
+    y = activate(c.ACT, x[:, : c.K] @ w.matrix(memo, c.encoding, weights, scales, c.M, c.K).T)
+    if c.ADD == 2:
+        y *= x[:, c.GATE_AT : c.GATE_AT + c.M]
     columns = slice(c.OUT_AT, c.OUT_AT + c.M)
     out[:, columns] = out[:, columns] + y if c.ADD else y

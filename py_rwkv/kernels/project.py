@@ -16,7 +16,7 @@ _case = {"M": 96, "TILES": 6, "tile": "4x1", "LANES": 1, "WG": 64, "reduce": "on
 
 def _prepare(rng: Any, c: Any, table: Any, **_: Any) -> None:
     table[:, 0] = rng.integers(0, c.S, len(table))
-    table[:, 1] = rng.integers(0, 4, len(table))
+    table[:, 1] = rng.integers(0, 5, len(table))
 
 
 project = kernel(

@@ -193,10 +193,10 @@ class Builder:
             self.call("embed", constants, [table.weights, table.scales, out], weight_bytes=one_row if first == 0 else 0)
         return out
 
-    def layer_mix(self, x: Buffer, norm: Buffer, mu: Buffer, prev: Buffer, out: Buffer) -> Buffer:
-        """LayerNorm + token shift + as many interpolations as `mu` has rows."""
+    def layer_mix(self, x: Buffer, norm: Buffer, mu: Buffer, prev: Buffer, out: Buffer, *, keep: bool = False) -> Buffer:
+        """LayerNorm + token shift + as many interpolations as `mu` has rows; `keep`: and the difference they interpolate over."""
         sources, channels = mu.shape
-        constants = {"C": channels, "S": sources} | self._norm()
+        constants = {"C": channels, "S": sources, "KEEP": int(keep)} | self._norm()
         return self.call("layer_mix", constants, [x, norm, mu, prev, out])
 
     def layer_norm(self, x: Buffer, norm: Buffer, out: Buffer) -> Buffer:
@@ -205,15 +205,26 @@ class Builder:
         return self.call("layer_norm", {"C": channels} | self._norm(), [x, norm, out])
 
     def matmul(
-        self, m: Matrix, x: Buffer, out: Buffer, *, act: int = 0, add: bool = False, per: str = "rows", stride: int = 0, at: int = 0
+        self,
+        m: Matrix,
+        x: Buffer,
+        out: Buffer,
+        *,
+        act: int = 0,
+        add: bool = False,
+        gate: int | None = None,
+        per: str = "rows",
+        stride: int = 0,
+        at: int = 0,
     ) -> Buffer:
-        """out = act(m x), or out += m x."""
-        more = {"ACT": act, "ADD": int(add), "PER_OUTPUT": int(per == "outputs"), "OUT_STRIDE": stride or m.rows, "OUT_AT": at}
-        return self.call("matmul", self._tile(m) | more, [m.weights, m.scales, x, out])
+        """out = act(m x), or out += m x, or out += gate · m x with the gate at that column of x."""
+        more = {"ACT": act, "ADD": int(add) if gate is None else 2, "PER_OUTPUT": int(per == "outputs")}
+        more |= {"OUT_STRIDE": stride or m.rows, "OUT_AT": at, "X_STRIDE": m.columns if gate is None else x.shape[-1], "GATE_AT": gate or 0}
+        return self.call("matmul", self.tile(m) | more, [m.weights, m.scales, x, out])
 
     def project(self, m: Matrix, x: Buffer, table: Buffer, out: Buffer) -> Buffer:
         """Stacked matrices, each with its own input and activation (`table`)."""
-        constants = self._tile(m) | {"TILES": m.rows // 16, "S": x.shape[0]}
+        constants = self.tile(m) | {"TILES": m.rows // 16, "S": x.shape[0]}
         return self.call("project", constants, [m.weights, m.scales, x, table, out])
 
     def topk(self, logits: Buffer, vocab: int, limit: int) -> Buffer:
@@ -228,7 +239,8 @@ class Builder:
         self.call("topk_gather", c, [logits, best, threshold, found])
         return self.call("topk_rank", c, [logits, threshold, found, candidates])
 
-    def _tile(self, m: Matrix) -> dict[str, Any]:
+    def tile(self, m: Matrix) -> dict[str, Any]:
+        """The constants of every kernel that multiplies a matrix."""
         t = self.tuning
         tile = {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.reduce}
         return {"M": m.rows, "K": m.columns} | w.layout(m.weights.encoding, m.columns) | tile

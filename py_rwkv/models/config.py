@@ -10,13 +10,17 @@ from typing import Any, Literal, NamedTuple
 
 from py_rwkv.errors import RwkvError
 
-Kind = Literal["vector", "matrix", "factor"]  # matrix: [outputs, inputs]; factor: a low-rank one, stored [inputs, outputs]
-SIZES = {"layers": 1024, "embd": 1 << 16, "heads": 1 << 12, "head_size": 1 << 10, "ffn": 1 << 20, "vocab": 1 << 24}
+Kind = Literal["vector", "matrix", "factor", "factors"]  # matrix: [outputs, inputs]; factor: a low-rank one, stored [inputs, outputs];
+# factors: MIXES of them in one tensor, side by side ([inputs, MIXES · outputs]) or stacked ([MIXES, inputs, outputs])
+SIZES = {"layers": 1024, "embd": 1 << 16, "heads": 1 << 12, "head_size": 1 << 16, "ffn": 1 << 20, "vocab": 1 << 24}
+RANKS: dict[str, tuple[str, ...]] = {"4": (), "5.0": (), "5.1": (), "5.2": (), "6": ("mix", "decay"), "7": tuple("wavg")}
+MIXES = 5  # V6's data-dependent interpolations: w, k, v, r, g
 
 
 @dataclass(frozen=True)
 class Config:
-    """The sizes that make one RWKV: `embd` = heads · head_size channels; low ranks w, a, v, g (v is 0 in a one-layer model without it)."""
+    """The sizes that make one RWKV: `embd` = heads · head_size channels (V4: one head). Low ranks: V7 w, a, v, g (v is 0 in a one-layer
+    model without it), V6 mix and decay, none before."""
 
     version: str
     layers: int
@@ -26,19 +30,26 @@ class Config:
     ffn: int
     vocab: int
     ranks: dict[str, int] = field(default_factory=dict, hash=False)
-    group_norm_eps: float = 64e-5
+    group_norm_eps: float = 64e-5  # V4 has no group norm
 
     def __post_init__(self) -> None:
-        if self.version != "7":
-            raise RwkvError("unsupported-architecture", found=f"RWKV version {str(self.version)[:20]}", reason="only V7 runs so far.")
+        if not isinstance(self.version, str) or self.version not in RANKS:
+            known = f"only the versions {', '.join(RANKS)} run here."
+            raise RwkvError("unsupported-architecture", found=f"RWKV version {str(self.version)[:20]}", reason=known)
         for name, limit in SIZES.items():
             _check(name, getattr(self, name), 1, limit)
         if self.embd % 4:
             raise RwkvError("unsupported-architecture", found=f"a width of {self.embd}", reason="the width must be a multiple of 4.")
         if self.heads * self.head_size != self.embd:
             raise RwkvError("bad-config", reason=f"{self.heads} heads of {self.head_size} do not make {self.embd} channels")
-        if not isinstance(self.ranks, dict) or set(self.ranks) != set("wavg"):
-            raise RwkvError("bad-config", reason="ranks must name w, a, v and g")
+        if self.version == "4" and self.heads != 1:
+            raise RwkvError("bad-config", reason=f"RWKV-4 counts as one head, not {self.heads}")
+        if self.version != "4" and (self.head_size % 4 or self.head_size > 1024):
+            found = f"a head size of {self.head_size}"
+            raise RwkvError("unsupported-architecture", found=found, reason="it must be a multiple of 4, at most 1024.")
+        wanted = RANKS[self.version]
+        if not isinstance(self.ranks, dict) or set(self.ranks) != set(wanted):
+            raise RwkvError("bad-config", reason=f"ranks must name {', '.join(wanted) or 'nothing'}")
         for name, rank in self.ranks.items():
             _check(f"rank {name}", rank, 0 if name == "v" and self.layers == 1 else 1, 1 << 16)
         eps = self.group_norm_eps
@@ -68,30 +79,83 @@ class Expected(NamedTuple):
 
 def tensors(config: Config) -> Iterator[Expected]:
     """Every tensor of a checkpoint, in the order of its use."""
-    C, F, H, N, V = config.embd, config.ffn, config.heads, config.head_size, config.vocab
+    C, F, V = config.embd, config.ffn, config.vocab
+    time_mix, mixes = {"6": (_time_mix6, ("time_maa_k", "time_maa_r")), "7": (_time_mix7, ("x_k",))}.get(
+        config.version, (_time_mix4 if config.version == "4" else _time_mix5, ("time_mix_k", "time_mix_r"))
+    )
     yield Expected("emb.weight", (V, C), "matrix")
     for i in range(config.layers):
         for norm in ("ln0", "ln1", "ln2") if i == 0 else ("ln1", "ln2"):
             yield Expected(f"blocks.{i}.{norm}.weight", (C,), "vector")
             yield Expected(f"blocks.{i}.{norm}.bias", (C,), "vector")
-        att, ffn = f"blocks.{i}.att.", f"blocks.{i}.ffn."
-        for name in ("x_r", "x_w", "x_k", "x_v", "x_a", "x_g", "k_k", "k_a", "w0", "a0"):
-            yield Expected(att + name, (C,), "vector")
-        yield Expected(att + "v0", (C,), "vector", i == 0)
-        yield Expected(att + "r_k", (H, N), "vector")
-        for name in ("receptance", "key", "value", "output"):
-            yield Expected(f"{att}{name}.weight", (C, C), "matrix")
-        for low, rank in config.ranks.items():
-            yield Expected(f"{att}{low}1", (C, rank), "factor", i == 0 and low == "v")
-            yield Expected(f"{att}{low}2", (rank, C), "factor", i == 0 and low == "v")
-        yield Expected(att + "ln_x.weight", (C,), "vector")
-        yield Expected(att + "ln_x.bias", (C,), "vector")
-        yield Expected(ffn + "x_k", (C,), "vector")
+        for t in time_mix(config):
+            yield Expected(f"blocks.{i}.att.{t.name}", t.shape, t.kind, t.optional and i == 0)
+        ffn = f"blocks.{i}.ffn."
+        for name in mixes:
+            yield Expected(ffn + name, (C,), "vector")
         yield Expected(ffn + "key.weight", (F, C), "matrix")
+        if config.version != "7":
+            yield Expected(ffn + "receptance.weight", (C, C), "matrix")
         yield Expected(ffn + "value.weight", (C, F), "matrix")
     yield Expected("ln_out.weight", (C,), "vector")
     yield Expected("ln_out.bias", (C,), "vector")
     yield Expected("head.weight", (V, C), "matrix")
+
+
+def _time_mix4(config: Config) -> Iterator[Expected]:
+    C = config.embd
+    for name in ("time_mix_k", "time_mix_v", "time_mix_r", "time_decay", "time_first"):
+        yield Expected(name, (C,), "vector")
+    yield from _square(C, "receptance", "key", "value", "output")
+
+
+def _time_mix5(config: Config) -> Iterator[Expected]:
+    C, gate = config.embd, config.version != "5.0"
+    for name in "kvrg" if gate else "kvr":
+        yield Expected(f"time_mix_{name}", (C,), "vector")
+    per_head = (config.heads, config.head_size) if config.version == "5.2" else (config.heads,)
+    yield Expected("time_decay", per_head, "vector")
+    yield Expected("time_faaaa" if gate else "time_first", per_head, "vector")
+    yield from _square(C, "receptance", "key", "value", *["gate"] * gate, "output")
+    yield from _ln_x(C)
+
+
+def _time_mix6(config: Config) -> Iterator[Expected]:
+    C, mix, decay = config.embd, config.ranks["mix"], config.ranks["decay"]
+    for name in "xwkvrg":
+        yield Expected(f"time_maa_{name}", (C,), "vector")
+    yield Expected("time_maa_w1", (C, MIXES * mix), "factors")
+    yield Expected("time_maa_w2", (MIXES, mix, C), "factors")
+    yield Expected("time_decay", (C,), "vector")
+    yield Expected("time_decay_w1", (C, decay), "factor")
+    yield Expected("time_decay_w2", (decay, C), "factor")
+    yield Expected("time_faaaa", (config.heads, config.head_size), "vector")
+    yield from _square(C, "receptance", "key", "value", "gate", "output")
+    yield from _ln_x(C)
+
+
+def _time_mix7(config: Config) -> Iterator[Expected]:
+    """`optional` here means: in layer 0, which makes the value that these tensors would mix in."""
+    C = config.embd
+    for name in ("x_r", "x_w", "x_k", "x_v", "x_a", "x_g", "k_k", "k_a", "w0", "a0"):
+        yield Expected(name, (C,), "vector")
+    yield Expected("v0", (C,), "vector", True)
+    yield Expected("r_k", (config.heads, config.head_size), "vector")
+    yield from _square(C, "receptance", "key", "value", "output")
+    for low, rank in config.ranks.items():
+        yield Expected(f"{low}1", (C, rank), "factor", low == "v")
+        yield Expected(f"{low}2", (rank, C), "factor", low == "v")
+    yield from _ln_x(C)
+
+
+def _square(channels: int, *names: str) -> Iterator[Expected]:
+    for name in names:
+        yield Expected(f"{name}.weight", (channels, channels), "matrix")
+
+
+def _ln_x(channels: int) -> Iterator[Expected]:
+    yield Expected("ln_x.weight", (channels,), "vector")
+    yield Expected("ln_x.bias", (channels,), "vector")
 
 
 def detect(shapes: Mapping[str, tuple[int, ...]]) -> Config:
@@ -99,7 +163,7 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Config:
 
     RwkvError: `unsupported-architecture` (with what was found), `missing-tensor`, `wrong-shape`.
     """
-    found, reason = recognize(shapes)
+    version, found, reason = recognize(shapes)
     if reason:
         raise RwkvError("unsupported-architecture", found=found, reason=reason)
 
@@ -110,21 +174,34 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Config:
             raise RwkvError("wrong-shape", name=name, expected=" × ".join(axes), found=_text(shapes[name]))
         return shapes[name]
 
-    vocab, embd = dims("emb.weight", "vocabulary", "width")
-    heads, head_size = dims("blocks.0.att.r_k", "heads", "head size")
-    ffn = dims("blocks.0.ffn.key.weight", "FFN width", "width")[0]
-    layers = 1 + max(int(m[1]) for m in map(re.compile(r"blocks\.(\d{1,6})\.").match, shapes) if m)
-    ranks = {}
-    for low in "wavg":
-        name = f"blocks.{1 if low == 'v' and layers > 1 else 0}.att.{low}1"
-        if low == "v" and layers == 1 and name not in shapes:
-            ranks[low] = 0
-            continue
+    def factor(name: str) -> int:
+        """The rank of a low-rank factor [width, rank]."""
         rows, columns = dims(name, "width", "rank")
         if rows != embd and columns == embd:
-            raise RwkvError("unsupported-architecture", found="RWKV-7 in web-rwkv's .st layout (transposed low-rank factors)", reason=LATER)
-        ranks[low] = columns
-    config = Config("7", layers, embd, heads, head_size, ffn, vocab, ranks)
+            raise RwkvError(
+                "unsupported-architecture", found=f"{found} in web-rwkv's .st layout (transposed low-rank factors)", reason=LATER
+            )
+        return columns
+
+    vocab, embd = dims("emb.weight", "vocabulary", "width")
+    ffn = dims("blocks.0.ffn.key.weight", "FFN width", "width")[0]
+    layers = 1 + max(int(m[1]) for m in map(re.compile(r"blocks\.(\d{1,6})\.").match, shapes) if m)
+    heads, head_size = 1, embd
+    ranks: dict[str, int] = {}
+    if version in ("5.0", "5.1"):
+        decay = "blocks.0.att.time_decay"
+        heads = math.prod(shapes[decay]) if decay in shapes else dims(decay, "heads")[0]
+        head_size = embd // max(1, heads)
+    elif version != "4":
+        per_head = {"5.2": "time_decay", "6": "time_faaaa", "7": "r_k"}[version]
+        heads, head_size = dims(f"blocks.0.att.{per_head}", "heads", "head size")
+    if version == "6":
+        ranks = {"mix": factor("blocks.0.att.time_maa_w1") // MIXES, "decay": factor("blocks.0.att.time_decay_w1")}
+    if version == "7":
+        for low in RANKS["7"]:
+            name = f"blocks.{1 if low == 'v' and layers > 1 else 0}.att.{low}1"
+            ranks[low] = 0 if low == "v" and layers == 1 and name not in shapes else factor(name)
+    config = Config(version, layers, embd, heads, head_size, ffn, vocab, ranks)
 
     known = set()
     for name, shape, _, optional in tensors(config):  # lazily: a file that claims a million layers fails at its first missing tensor
@@ -137,49 +214,55 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Config:
             raise RwkvError("wrong-shape", name=name, expected=_text(shape), found=_text(shapes[name]))
     for name in shapes:
         if name.startswith("blocks.") and name not in known and not name.endswith(".att.time_state"):
-            raise RwkvError("unsupported-architecture", found=f"RWKV-7 with the tensor {name}", reason="RWKV-7 (x070) has no such tensor.")
+            kind = found.split(" ")[0]
+            raise RwkvError("unsupported-architecture", found=f"{kind} with the tensor {name}", reason=f"{found} has no such tensor.")
     return config
 
 
 LATER = "it is recognized, but not supported yet."
 
 
-def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str]:
-    """What these tensors are, and why that cannot be run (empty for RWKV-7)."""
+def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str, str]:
+    """(version, what these tensors are, why that cannot be run); one of the first and the last is empty."""
 
     def has(*parts: str) -> bool:
         return any(part in name for name in shapes for part in parts)
 
+    def refused(found: str, reason: str) -> tuple[str, str, str]:
+        return "", found, reason
+
     if not shapes:
-        return "a file without tensors", "there is nothing to run."
+        return refused("a file without tensors", "there is nothing to run.")
     if has(".lora_A", ".lora_B", ".lora.0", ".lora.1"):
-        return "a LoRA file", "it belongs to a base model and cannot run alone."
+        return refused("a LoRA file", "it belongs to a base model and cannot run alone.")
     if all(name.endswith("time_state") for name in shapes):
-        return "a state-tuning file", "it belongs to a base model and cannot run alone."
+        return refused("a state-tuning file", "it belongs to a base model and cannot run alone.")
     if has("blocks.0.att.r_k", ".att.x_r"):
         if has(".ffn.enn."):
-            return "RWKV-8 rc00 (ffn.enn)", "this experimental version is not supported."
+            return refused("RWKV-8 rc00 (ffn.enn)", "this experimental version is not supported.")
         if has(".qkv."):
-            return "RWKV-7b (qkv attention)", "its state grows with the text; it is not supported."
+            return refused("RWKV-7b (qkv attention)", "its state grows with the text; it is not supported.")
         if has(".ffn.s_emb"):
-            return "RWKV-7a (DeepEmbed, ffn.s_emb)", "it is not supported."
-        return "RWKV-7 (x070)", ""
-    if has(".att.time_maa_x") or (has(".att.time_mix_x") and has(".att.time_mix_w1")):
-        return "RWKV-6 (x060)", LATER
+            return refused("RWKV-7a (DeepEmbed, ffn.s_emb)", "it is not supported.")
+        return "7", "RWKV-7 (x070)", ""
+    if has(".att.time_mix_x") and has(".att.time_mix_w1"):
+        return refused("RWKV-6 in web-rwkv's .st layout (time_mix_x)", LATER)
+    if has(".att.time_maa_x"):
+        return "6", "RWKV-6 (x060)", ""
     if has(".att.ln_x.weight"):
         decay = shapes.get("blocks.0.att.time_decay", ())
-        minor = "5.0" if not has(".att.gate.weight") else "5.2" if len(decay) > 1 and decay[1] > 1 else "5.1"
-        return f"RWKV-{minor}", LATER
+        version = "5.0" if not has(".att.gate.weight") else "5.2" if len(decay) > 1 and decay[1] > 1 else "5.1"
+        return version, f"RWKV-{version}", ""
     if has(".att.time_decay"):
-        return "RWKV-4", LATER
+        return "4", "RWKV-4", ""
     if has(".attn.r_k", ".attn.x_r", ".attention.time_", "rwkv.blocks.", ".attn.r_proj"):
-        return "an RWKV in Hugging Face names", LATER
+        return refused("an RWKV in Hugging Face names", LATER)
     if has("self_attn.", ".attention.wq", "attn.q_proj", "attn.c_attn", "blk.0.attn_q"):
-        return "a transformer (llama-like attention layers)", "only RWKV models run here."
+        return refused("a transformer (llama-like attention layers)", "only RWKV models run here.")
     if has(".A_log", ".mixer.in_proj"):
-        return "a Mamba model", "only RWKV models run here."
+        return refused("a Mamba model", "only RWKV models run here.")
     some = ", ".join(sorted(shapes)[:3])
-    return f"an unknown model ({len(shapes)} tensors: {some[:200]}…)", "only RWKV models run here."
+    return refused(f"an unknown model ({len(shapes)} tensors: {some[:200]}…)", "only RWKV models run here.")
 
 
 def _check(name: str, value: object, low: int, high: int) -> None:
@@ -188,8 +271,8 @@ def _check(name: str, value: object, low: int, high: int) -> None:
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """[1, 1, C] and [C] are the same vector."""
-    return (math.prod(shape),) if shape and all(n == 1 for n in shape[:-1]) else shape
+    """[1, 1, C], [C, 1] and [C] are the same vector."""
+    return (math.prod(shape),) if shape and sum(n != 1 for n in shape) <= 1 else shape
 
 
 def _text(shape: tuple[int, ...]) -> str:

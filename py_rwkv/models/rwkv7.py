@@ -5,13 +5,12 @@ Shapes: T rows, C channels, H heads of N, F ffn channels, V vocabulary. Tensor n
 
 from __future__ import annotations
 
-from array import array
 from typing import Any
 
 from py_rwkv.kernels.activation import NONE, RELU2, SIGMOID, TANH
-from py_rwkv.kernels.weights import padded
 from py_rwkv.kernels.wkv7_inputs import GATES, offsets
 from py_rwkv.models.builder import Builder
+from py_rwkv.models.common import Piece, model, norm, project
 from py_rwkv.models.config import Config
 from py_rwkv.program import Buffer, Program
 
@@ -21,22 +20,14 @@ ACTIVATION = {"w": TANH, "g": SIGMOID}
 
 
 def program(p: Builder, config: Config, *, vocab_limit: int) -> Program:
-    """tokens → x → layers → logits of the output rows → their best candidates. ids ≥ vocab_limit are never candidates."""
-    rows, outputs, c = p.program.max_rows, p.program.max_outputs, config.embd
-    p.point = "embed"
-    x = p.embed("emb.weight", p.scratch("x", rows, c), c)
-    for i in range(config.layers):
-        time_mix(p, config, i, x)
-        channel_mix(p, config, i, x)
-    p.point = "head.norm"
-    final = p.layer_norm(x, p.vectors("ln_out", ["ln_out.weight", "ln_out.bias"], c), p.scratch("final", outputs, c))
-    p.point = "head"
-    logits = p.scratch("logits", outputs, config.vocab, role="output")
-    for first, slab in p.slabs("head.weight", c):
-        p.matmul(slab, final, logits, per="outputs", stride=config.vocab, at=first)
-    p.point = "head.topk"
-    p.topk(logits, config.vocab, min(vocab_limit, config.vocab))
-    return p.program
+    """The Program of a V7 model; ids ≥ vocab_limit are never candidates."""
+    return model(p, config, layer, vocab_limit)
+
+
+def layer(p: Builder, config: Config, i: int, x: Buffer) -> None:
+    """x += time mix, x += channel mix."""
+    time_mix(p, config, i, x)
+    channel_mix(p, config, i, x)
 
 
 def time_mix(p: Builder, config: Config, i: int, x: Buffer) -> None:
@@ -51,11 +42,9 @@ def time_mix(p: Builder, config: Config, i: int, x: Buffer) -> None:
 
     p.point = f"layer.{i}.att.project"
     down = [g for g in GATES if g in ranks]
-    names = [att + m + ".weight" for m in ("receptance", "key", "value")] + [f"{att}{g}1" for g in down]
-    tiles = [(SOURCES.index(s), NONE, c) for s in "rkv"] + [(SOURCES.index(g), ACTIVATION.get(g, NONE), ranks[g]) for g in down]
-    segments = array("I", [word for source, act, size in tiles for _ in range(padded(size) // 16) for word in (source, act)])
-    table = Buffer(att + "table", (len(segments) // 2, 2), "u32", "constant", data=segments.tobytes())
-    projected = p.project(p.matrix(att + "project", names, c, align=16), mixed, table, p.scratch("projected", rows, width))
+    pieces = [Piece(f"{att}{m}.weight", s, c) for s, m in enumerate(("receptance", "key", "value"))]
+    pieces += [Piece(f"{att}{g}1", SOURCES.index(g), ranks[g], ACTIVATION.get(g, NONE)) for g in down]
+    projected = project(p, att, pieces, mixed, p.scratch("projected", rows, width))
 
     p.point = f"layer.{i}.att.inputs"
     vectors = p.vectors(att + "vectors", [att + v for v in VECTORS], c)
@@ -90,8 +79,3 @@ def channel_mix(p: Builder, config: Config, i: int, x: Buffer) -> None:
     k = p.matmul(p.matrix(ffn + "key.weight", [ffn + "key.weight"], c), mixed, p.scratch("ffn", rows, config.ffn), act=RELU2)
     p.point = f"layer.{i}.ffn.value"
     p.matmul(p.matrix(ffn + "value.weight", [ffn + "value.weight"], config.ffn), k, x, add=True)
-
-
-def norm(p: Builder, i: int, name: str, channels: int) -> Buffer:
-    """Gain and bias of a LayerNorm: [2, C]."""
-    return p.vectors(f"blocks.{i}.{name}", [f"blocks.{i}.{name}.weight", f"blocks.{i}.{name}.bias"], channels)

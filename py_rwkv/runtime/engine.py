@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from py_rwkv.checkpoint.manifest import Manifest
 from py_rwkv.devices.base import Device
 from py_rwkv.errors import RwkvError
-from py_rwkv.models import rwkv7
+from py_rwkv.models import emit
 from py_rwkv.models.builder import Builder, Limits, Tuning
 from py_rwkv.program import Program, Run, Step
 from py_rwkv.runtime.sampling import Candidates
@@ -35,7 +35,7 @@ def build_programs(manifest: Manifest, decode: Tuning, prefill: Tuning, limits: 
 
     def build(name: str, tuning: Tuning) -> Program:
         builder = Builder(name, manifest.tensors, tuning=tuning, limits=limits, slots=slots, max_outputs=MAX_OUTPUTS)
-        return rwkv7.program(builder, manifest.config, vocab_limit=limit)
+        return emit(builder, manifest.config, vocab_limit=limit)
 
     return [build("decode", decode), build("prefill", prefill)]
 

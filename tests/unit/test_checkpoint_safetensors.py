@@ -105,7 +105,7 @@ def test_out_of_range_is_a_truncated_file() -> None:
 
 SNIFFED = {
     b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 5\n": ("lfs-pointer", "m.pth"),
-    b"GGUF\x03\x00\x00\x00": ("unsupported-file", "GGUF"),
+    b"GGUF\x03\x00\x00\x00": ("bad-gguf", "ends too early"),
     b"fmgg\x65\x00\x00\x00": ("unsupported-file", "rwkv.cpp"),
     b"\n<!DOCTYPE html><html>": ("unsupported-file", "web page"),
     b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.": ("unsupported-file", "before version 1.6"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_model import CONFIG, weights
+from tiny_model import CONFIG, OLDER, weights
 
 from py_rwkv.errors import RwkvError
 from py_rwkv.models.config import Config, detect, tensors
@@ -59,7 +59,7 @@ def test_bad_configs_are_refused(change: dict[str, Any]) -> None:
     assert e.value.code == "bad-config"
 
 
-@pytest.mark.parametrize("version", ["4", "6", "8", 7, None, ["7"]])
+@pytest.mark.parametrize("version", ["5", "5.3", "7a", "8", 7, 5.2, None, ["7"]])
 def test_other_versions_are_refused(version: object) -> None:
     with pytest.raises(RwkvError) as e:
         Config.from_json({**CONFIG.to_json(), "version": version})
@@ -77,6 +77,51 @@ def test_layer_0_needs_no_value_mix(missing: str) -> None:
     del s[missing]
     assert detect(s) == CONFIG
     assert detect({n: shape for n, shape in s.items() if n[:14] != "blocks.0.att.v" or n.endswith("weight")}) == CONFIG
+
+
+@pytest.mark.parametrize("config", OLDER.values(), ids=OLDER)
+def test_detects_the_older_versions(config: Config) -> None:
+    assert detect(shapes(config)) == config
+    flat = {name: shape if "time_" not in name or len(shape) > 1 else (1, 1, *shape) for name, shape in shapes(config).items()}
+    assert detect(flat) == config
+    assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+OLDER_BAD: dict[str, tuple[str, dict[str, Any]]] = {
+    "V4 with heads": ("4", {"heads": 5, "head_size": 4}),
+    "V4 with ranks": ("4", {"ranks": {"mix": 9, "decay": 7}}),
+    "V5 with a rank": ("5.2", {"ranks": {"w": 3}}),
+    "V6 with V7's ranks": ("6", {"ranks": CONFIG.ranks}),
+    "V6 without a mix": ("6", {"ranks": {"decay": 7}}),
+    "V6 of rank 0": ("6", {"ranks": {"mix": 9, "decay": 0}}),
+    "V7 as V6": ("6", {"version": "7"}),
+}
+
+
+@pytest.mark.parametrize("case", OLDER_BAD)
+def test_bad_configs_of_older_versions_are_refused(case: str) -> None:
+    version, change = OLDER_BAD[case]
+    with pytest.raises(RwkvError) as e:
+        Config.from_json({**OLDER[version].to_json(), **change})
+    assert e.value.code == "bad-config"
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_every_missing_and_every_misshapen_tensor_of_older_versions_is_refused(version: str) -> None:
+    whole = shapes(OLDER[version])
+    for name, right in whole.items():
+        without = {n: s for n, s in whole.items() if n != name}
+        with suppress(RwkvError):  # a 5.1 without its gate, say, is no model of another version
+            found = detect(without)
+            pytest.fail(f"{found} without {name}")
+        error = refused({**whole, name: (*right[:-1], right[-1] + 1, 1)})
+        assert error.code in ("wrong-shape", "unsupported-architecture", "bad-config", "missing-tensor"), name
+        assert error.code != "wrong-shape" or error.details["expected"] != error.details["found"]
+
+
+def test_foreign_tensors_of_older_versions_are_named() -> None:
+    error = refused({**shapes(OLDER["4"]), "blocks.1.tiny_q.weight": (20, 20)})
+    assert error.code == "unsupported-architecture" and "RWKV-4 with the tensor blocks.1.tiny_q.weight" in error.details["found"]
 
 
 def test_one_layer() -> None:
@@ -111,14 +156,9 @@ def v7(**extra: tuple[int, ...]) -> Shapes:
 
 
 EMB = {"emb.weight": (40, 20)}
-LN_X = {**EMB, "blocks.0.att.ln_x.weight": (20,)}
 OTHERS = {
-    "RWKV-4": {**EMB, "blocks.0.att.time_decay": (20,), "blocks.0.att.time_first": (20,)},
-    "RWKV-5.0": {**LN_X, "blocks.0.att.time_decay": (5,)},
-    "RWKV-5.1": {**LN_X, "blocks.0.att.gate.weight": (20, 20), "blocks.0.att.time_decay": (5,)},
-    "RWKV-5.2": {**LN_X, "blocks.0.att.gate.weight": (20, 20), "blocks.0.att.time_decay": (5, 4)},
-    "RWKV-6": {**LN_X, "blocks.0.att.time_maa_x": (1, 1, 20)},
-    "RWKV-6 ": {**LN_X, "blocks.0.att.time_mix_x": (1, 1, 20), "blocks.0.att.time_mix_w1": (160, 20)},
+    "RWKV-6": {**EMB, "blocks.0.att.time_mix_x": (1, 1, 20), "blocks.0.att.time_mix_w1": (160, 20)},
+    "RWKV-6 ": {**shapes(OLDER["6"]), "blocks.0.att.time_maa_w1": (45, 20)},
     "RWKV-7a": v7(blocks__0__ffn__s_emb__weight=(40, 1024)),
     "RWKV-7b": v7(blocks__0__qkv__qq__weight=(20, 20)),
     "RWKV-8": v7(blocks__0__ffn__enn__weight=(40, 20)),
@@ -132,6 +172,7 @@ OTHERS = {
     "state": {"blocks.0.att.time_state": (5, 4, 4)},
     "without tensors": {},
     "unet.conv": {"unet.conv": (3, 3)},
+    "head size of 6": {**shapes(OLDER["5.2"]), "blocks.0.att.time_decay": (2, 6), "emb.weight": (40, 12)},
     "width of 18": shapes(CONFIG) | {n: tuple(18 if d == 20 else d for d in s) for n, s in shapes().items()} | {"blocks.0.att.r_k": (3, 6)},
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from make_pth import View, bf16, save
-from tiny_model import CONFIG, weights
+from tiny_model import CONFIG, OLDER, weights
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from py_rwkv.checkpoint.layout import layout
@@ -123,3 +123,48 @@ def test_weights_too_large_for_f16(strategy: str) -> None:
     with pytest.raises(RwkvError) as e:
         packed(w, strategy)
     assert e.value.code == "weights-too-large" and e.value.details["name"] == "head.weight"
+
+
+@pytest.mark.parametrize("config", OLDER.values(), ids=OLDER)
+def test_older_versions_fold_their_vectors(config: Config) -> None:
+    """docs/architecture.md: time_maa = 1 − time_mix (V4, V5); decay = exp(−exp(time_decay)) and the bonus of V5 have a value per channel."""
+    w = weights(config)
+    p = packed(w, config=config)
+    assert list(p) == [t.name for t in layout(config)]
+    spread = lambda v: np.repeat(v.reshape(-1).astype("f8"), config.embd // v.size)  # noqa: E731
+    for name, array in p.items():
+        official = name.replace("time_maa", "time_mix") if config.version != "6" else name
+        if array.ndim == 2 or name == "emb.weight":
+            continue
+        if "time_maa" in name and config.version != "6":
+            wanted = 1 - spread(w[official])
+        elif name.endswith(".decay"):
+            wanted = np.exp(-np.exp(spread(w[name.replace("decay", "time_decay")])))
+        elif name.endswith("time_faaaa") and config.version == "5.0":
+            wanted = np.exp(spread(w[name.replace("faaaa", "first")]))
+        elif name.endswith("time_faaaa"):
+            wanted = spread(w[name])
+        else:
+            wanted = w[name].reshape(-1)
+        assert array.shape == wanted.shape and np.allclose(array, wanted, rtol=1e-7, atol=0), name
+
+
+def test_the_five_factors_of_rwkv6() -> None:
+    config = OLDER["6"]
+    w, p = weights(config), packed(weights(config), config=config)
+    down, up = (p[f"blocks.1.att.time_maa_w{i}"] for i in (1, 2))
+    assert down.shape == (5 * 16, 32) and up.shape == (5 * 20, 16)
+    for j in range(5):
+        rows = down[16 * j : 16 * (j + 1)]
+        assert np.array_equal(rows[:9, :20], w["blocks.1.att.time_maa_w1"][:, 9 * j : 9 * (j + 1)].T) and not rows[9:].any()
+        assert np.array_equal(up[20 * j : 20 * (j + 1), :9], w["blocks.1.att.time_maa_w2"][j].T) and not up[:, 9:].any()
+
+
+def test_a_decay_beyond_all_bounds_is_zero_and_a_bonus_is_refused() -> None:
+    w = weights(OLDER["5.0"])
+    w["blocks.1.att.time_decay"][2] = 1000
+    assert np.array_equal(packed(w, config=OLDER["5.0"])["blocks.1.att.decay"][8:12], np.zeros(4))
+    w["blocks.1.att.time_first"][2] = 1000
+    with pytest.raises(RwkvError) as e:
+        packed(w, config=OLDER["5.0"])
+    assert e.value.code == "bad-weights" and e.value.details["name"] == "blocks.1.att.time_first"

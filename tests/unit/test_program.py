@@ -9,7 +9,7 @@ import pytest
 
 from py_rwkv.checkpoint.layout import layout
 from py_rwkv.errors import RwkvError
-from py_rwkv.models import rwkv7
+from py_rwkv.models import emit
 from py_rwkv.models.builder import HARDWARE, SOFTWARE, Builder, Limits, prefill_tuning
 from py_rwkv.models.config import Config
 from py_rwkv.program import MAX_ROWS, Program, Run, Step
@@ -19,7 +19,20 @@ from py_rwkv.runtime.upload import plan
 
 DEMO = Config("7", 6, 256, 4, 64, 1024, 65536, {"w": 32, "a": 32, "v": 32, "g": 64})
 BIG = Config("7", 32, 2560, 40, 64, 10240, 65536, {"w": 96, "a": 96, "v": 64, "g": 320})  # 2.9B
+OLDER = {
+    "4": Config("4", 3, 256, 1, 256, 1024, 50277),
+    "5.0": Config("5.0", 3, 256, 4, 64, 896, 65536),
+    "5.1": Config("5.1", 3, 256, 4, 64, 896, 65536),
+    "5.2": Config("5.2", 3, 256, 4, 64, 896, 65536),
+    "6": Config("6", 3, 256, 4, 64, 896, 65536, {"mix": 32, "decay": 64}),
+}
+BIG_OLDER = (  # 3B
+    Config("4", 32, 2560, 1, 2560, 10240, 65536),
+    Config("5.2", 32, 2560, 40, 64, 8960, 65536),
+    Config("6", 32, 2560, 40, 64, 8960, 65536, {"mix": 32, "decay": 64}),
+)
 DISPATCHES_PER_LAYER = 9  # budgets: lower them when you can, never raise them
+DISPATCHES_PER_OLDER_LAYER = {"4": 7, "5.0": 7, "5.1": 7, "5.2": 7, "6": 10}
 DISPATCHES_BESIDES = 7
 BYTES_PER_STEP = (48, 2064)  # to and from the device for one decoded token
 
@@ -39,7 +52,7 @@ def program(
     tuning = HARDWARE if hardware else SOFTWARE
     tuning = prefill_tuning(tuning) if prefill else tuning
     builder = Builder("p", tensors(config, encoding), tuning=tuning, limits=limits or Limits(), slots=4, max_outputs=MAX_OUTPUTS)
-    return rwkv7.program(builder, config, vocab_limit=65530)
+    return emit(builder, config, vocab_limit=65530)
 
 
 @pytest.mark.parametrize("hardware", [False, True])
@@ -49,32 +62,43 @@ def test_dispatch_budget(hardware: bool) -> None:
     assert p.dispatches - DISPATCHES_PER_LAYER * DEMO.layers == DISPATCHES_BESIDES
 
 
+@pytest.mark.parametrize("hardware", [False, True])
+@pytest.mark.parametrize("version", OLDER)
+def test_dispatch_budget_of_older_versions(version: str, hardware: bool) -> None:
+    config = OLDER[version]
+    p = program(config, hardware=hardware)
+    assert {p.dispatches_of(f"layer.{i}.") for i in range(config.layers)} == {DISPATCHES_PER_OLDER_LAYER[version]}
+    assert p.dispatches - DISPATCHES_PER_OLDER_LAYER[version] * config.layers == DISPATCHES_BESIDES
+
+
 def test_bytes_crossing_the_bridge_per_token() -> None:
     p = program(DEMO)
     assert (len(Step.of([Run(0, [1])]).encode()), p.buffers["candidates"].nbytes // MAX_OUTPUTS) == BYTES_PER_STEP
 
 
-def test_bytes_read_per_token_are_the_weights_without_the_embedding_table() -> None:
-    matrices = {t.name: t for t in layout(DEMO) if t.kind != "vector"}
+@pytest.mark.parametrize("config", [DEMO, *OLDER.values()], ids=lambda c: c.version)
+def test_bytes_read_per_token_are_the_weights_without_the_embedding_table(config: Config) -> None:
+    matrices = {t.name: t for t in layout(config) if t.kind != "vector"}
     read = sum(t.rows * (t.columns + 2 * -(-t.columns // 64)) for name, t in matrices.items() if name != "emb.weight")
-    vectors = 4 * sum(t.columns for t in layout(DEMO) if t.kind == "vector")
+    vectors = 4 * sum(t.columns for t in layout(config) if t.kind == "vector")
     assert (
-        read + vectors <= program(DEMO).bytes_per_token <= (read + vectors) * 1.03
+        read + vectors <= program(config).bytes_per_token <= (read + vectors) * 1.03
     )  # `project` pads segments; wkv7_gate reads its vectors again
 
 
+@pytest.mark.parametrize("config", [BIG, *BIG_OLDER], ids=lambda c: c.version)
 @pytest.mark.parametrize("encoding", ["int8", "f16"])
 @pytest.mark.parametrize("prefill", [False, True])
 @pytest.mark.parametrize("hardware", [False, True])
-def test_a_big_model_fits_default_limits(encoding: str, prefill: bool, hardware: bool) -> None:
-    p = program(BIG, encoding, prefill=prefill, hardware=hardware)
+def test_a_big_model_fits_default_limits(config: Config, encoding: str, prefill: bool, hardware: bool) -> None:
+    p = program(config, encoding, prefill=prefill, hardware=hardware)
     assert max(b.nbytes for b in p.buffers.values()) <= 128 << 20
     full = Step.of([Run(0, [1] * MAX_ROWS, MAX_OUTPUTS)])
     for call in p.calls:
         assert all(0 < d.workgroups(full) <= 65535 for d in call.grid), call.point
         assert len(call.buffers) <= 8, call.point
     heads = [c.constants for c in p.calls if c.point == "head"]
-    assert len(heads) > 1 and sum(int(c["M"]) for c in heads) == BIG.vocab  # cut into slabs
+    assert len(heads) > 1 and sum(int(c["M"]) for c in heads) == config.vocab  # cut into slabs
 
 
 def test_a_model_too_big_for_the_adapter_is_refused_with_numbers() -> None:
@@ -108,8 +132,9 @@ def test_program_can_be_printed_and_sent() -> None:
     assert all(call[0] < len(wire["pipelines"]) and max(call[1]) < len(wire["buffers"]) for call in wire["calls"])
 
 
-def test_every_weight_byte_is_uploaded_once() -> None:
-    listed, at = tensors(DEMO, "int8"), 0
+@pytest.mark.parametrize("config", [DEMO, *OLDER.values()], ids=lambda c: c.version)
+def test_every_weight_byte_is_uploaded_once(config: Config) -> None:
+    listed, at = tensors(config, "int8"), 0
     for t in listed.values():
         row = t.shape[-1] * {"F32": 4, "I8": 1, "F16": 2}[t.dtype]
         rows = t.shape[0] if len(t.shape) > 1 else 1
@@ -117,7 +142,7 @@ def test_every_weight_byte_is_uploaded_once() -> None:
         t.pieces = [SimpleNamespace(shard=0, offset=at, nbytes=half * row, first_row=0)] if half else []
         t.pieces.append(SimpleNamespace(shard=1, offset=at, nbytes=(rows - half) * row, first_row=half))
         at += rows * row
-    p = program(DEMO)
+    p = program(config)
     uploads = [u for shard in plan(p.buffers.values(), listed, 2) for u in shard]
     assert sum(u.nbytes for u in uploads) == at
     for buffer in p.buffers.values():

@@ -300,7 +300,8 @@ def test_manifests_that_lie(path: str, value: Any) -> None:
     [
         ("config/layers", 3, "bad-manifest"),
         ("config/embd", 24, "bad-config"),
-        ("config/version", "6", "unsupported-architecture"),
+        ("config/version", "8", "unsupported-architecture"),
+        ("config/version", "6", "bad-config"),
         ("config", [], "bad-config"),
         ("config/vocab", 1 << 24, "bad-manifest"),
         ("quantization", "int1", "unknown-strategy"),

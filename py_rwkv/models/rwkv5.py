@@ -1,0 +1,58 @@
+"""RWKV-5 ("Eagle", arXiv 2404.05892) as a list of kernel calls: 7 dispatches a layer. 5.0 has no gate; 5.0 and 5.1 have one decay per head.
+
+Shapes and names as in rwkv7.py; `time_maa` = 1 − the official `time_mix`, `decay` = exp(−exp(time_decay)) and `time_faaaa` have a value per
+channel in all three (docs/architecture.md, the packed model).
+"""
+
+from __future__ import annotations
+
+from py_rwkv.kernels import wkv6
+from py_rwkv.kernels.activation import NONE, SILU
+from py_rwkv.models.builder import Builder
+from py_rwkv.models.common import Piece, channel_mix, model, norm, project, width
+from py_rwkv.models.config import Config
+from py_rwkv.program import Buffer, Program
+
+SOURCES = {"r": "receptance", "k": "key", "v": "value", "g": "gate"}  # the interpolations, and the order of a projected row
+
+
+def program(p: Builder, config: Config, *, vocab_limit: int) -> Program:
+    """The Program of a V5 model; ids ≥ vocab_limit are never candidates."""
+    return model(p, config, layer, vocab_limit)
+
+
+def layer(p: Builder, config: Config, i: int, x: Buffer) -> None:
+    """x += time mix, x += channel mix."""
+    mixed = p.scratch("mixed", len(SOURCES), p.program.max_rows, config.embd)
+    time_mix(p, config, i, x, mixed)
+    channel_mix(p, config, i, x, mixed)
+
+
+def time_mix(p: Builder, config: Config, i: int, x: Buffer, mixed: Buffer) -> None:
+    """x += W_o (GN(wkv(r, k, v)) ⊙ silu(g)): a matrix of state per head, decaying per channel."""
+    c, att = config.embd, f"blocks.{i}.att."
+    sources = "rkv" if config.version == "5.0" else "rkvg"
+    p.point = f"layer.{i}.att.mix"
+    mu = p.vectors(att + "mu", [f"{att}time_maa_{s}" for s in sources], c)
+    p.layer_mix(x, norm(p, i, "ln1", c), mu, p.state(f"{i}.att_prev", c), mixed)
+
+    p.point = f"layer.{i}.att.project"
+    pieces = [Piece(f"{att}{SOURCES[s]}.weight", at, c, SILU if s == "g" else NONE) for at, s in enumerate(sources)]
+    projected = project(p, att, pieces, mixed, p.scratch("projected", p.program.max_rows, width(pieces)))
+
+    p.point = f"layer.{i}.att.wkv"
+    gated = wkv(p, config, i, projected, p.vectors(att + "decay", [att + "decay"], c), dynamic=False, gate="g" in sources)
+
+    p.point = f"layer.{i}.att.output"
+    p.matmul(p.matrix(att + "output.weight", [att + "output.weight"], c), gated, x, add=True)
+
+
+def wkv(p: Builder, config: Config, i: int, projected: Buffer, decay: Buffer, *, dynamic: bool, gate: bool) -> Buffer:
+    """The recurrence with its group norm and gate: [rows, C]. V6 uses it too, with `dynamic` decays [rows, C]."""
+    rows, c, n, att = p.program.max_rows, config.embd, config.head_size, f"blocks.{i}.att."
+    vectors = p.vectors(att + "vectors", [att + v for v in ("time_faaaa", "ln_x.weight", "ln_x.bias")], c)
+    lanes = 1 if p.tuning.reduce == "one" else 16
+    shape = wkv6.sizes(c, n, dynamic=dynamic, gated=gate, lanes=lanes)
+    constants = shape | {"WIDTH": projected.shape[1], "EPS": config.group_norm_eps}
+    buffers = [projected, decay, vectors, p.state(f"{i}.wkv", config.heads, n, n), p.scratch("y", rows, c), p.scratch("gated", rows, c)]
+    return p.call("wkv6", constants, buffers)

@@ -1,0 +1,2 @@
+// What the invocations of a workgroup wrote to storage is now visible to all of them.
+fn join() { storageBarrier(); }
