@@ -6,7 +6,8 @@
 // One invocation per (channel, row); each recomputes the norm of its head's κ: N loads cost less than a barrier.
 const C: u32 = 256u;
 const N: u32 = 64u;
-const WIDTH: u32 = 928u;       // of a projected row: r, k, v (C each), then the low-rank w, a, v, g at the columns below
+const SEGMENT: u32 = 256u;     // C up to a multiple of 16: columns that r, k and v take each
+const WIDTH: u32 = 928u;       // of a projected row: r, k, v, then the low-rank w, a, v, g at the columns below
 const FIRST: u32 = 0u;         // 1 in layer 0: no value residual; v becomes v_first
 const WG: u32 = 64u;
 const W_IN: u32 = 768u;
@@ -46,7 +47,7 @@ fn up(c: u32, row: u32, column: u32, chunks: u32, at: u32, scale_at: u32) -> f32
 }
 fn sigmoid(v: f32) -> f32 { return 1.0 / (1.0 + exp(-v)); }
 fn key(row: u32, c: u32) -> f32 {
-    let i = row * WIDTH + C + c;
+    let i = row * WIDTH + SEGMENT + c;
     return projected[i / 4u][i % 4u];
 }
 
@@ -68,7 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let k = key(row, c);
     let kappa = k * vectors[3u * C + c] / max(sqrt(square), 1e-12);
 
-    let i = row * WIDTH + 2u * C + c;
+    let i = row * WIDTH + 2u * SEGMENT + c;
     var v = projected[i / 4u][i % 4u];
     if (FIRST == 1u) {
         v_first[row * C + c] = v;

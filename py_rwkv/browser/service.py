@@ -22,7 +22,7 @@ class Crossing(Exception):
 
 
 def crossing(error: RwkvError) -> NoReturn:
-    raise Crossing(f"RWKV-ERROR {json.dumps(error.to_dict(), default=str)}") from None
+    raise Crossing(json.dumps(error.to_dict(), default=str)) from None
 
 
 def check(manifest: str, gpu: Any) -> None:

@@ -15,7 +15,8 @@ GATES = "wavg"  # the order of the low-rank matrices in the stacked buffer and i
 
 def offsets(channels: int, ranks: dict[str, int]) -> dict[str, int]:
     """Where each low-rank matrix starts: its activations' column, its chunks and scales in the stacked buffer (a missing rank counts as 0)."""
-    column, at, scale = 3 * channels, 0, 0
+    segment = w.padded(channels)
+    column, at, scale = 3 * segment, 0, 0
     out: dict[str, int] = {}
     for gate in GATES:
         rank = ranks.get(gate, 0)
@@ -24,7 +25,7 @@ def offsets(channels: int, ranks: dict[str, int]) -> dict[str, int]:
         column += w.padded(rank)
         at += channels * chunks
         scale += channels * ceil(chunks / 4)
-    return out | {"WIDTH": column, "TOTAL": at, "TOTAL_SCALES": scale}
+    return out | {"SEGMENT": segment, "WIDTH": column, "TOTAL": at, "TOTAL_SCALES": scale}
 
 
 def _case(channels: int, size: int, first: int, encoding: str, **ranks: int) -> dict[str, Any]:
@@ -35,13 +36,23 @@ wkv7_inputs = kernel(
     "wkv7_inputs",
     reads={"weights": "stack[TOTAL]", "scales": "stack_scales[TOTAL_SCALES]", "projected": "f32[rows,WIDTH]", "vectors": "f32[8,C]"},
     writes={"v_first": "f32[rows,C]", "out": "f32[rows,6,C]"},
-    constants=("C", "N", "WIDTH", "FIRST", "WG", "encoding", *(f"{g}_{k}" for g in "WAVG" for k in ("IN", "CHUNKS", "AT", "SCALE"))),
+    constants=(
+        "C",
+        "N",
+        "SEGMENT",
+        "WIDTH",
+        "FIRST",
+        "WG",
+        "encoding",
+        *(f"{g}_{k}" for g in "WAVG" for k in ("IN", "CHUNKS", "AT", "SCALE")),
+    ),
     grid=lambda c: (Dim(c["C"], c["WG"]), PER_ROW),
     cases=(
         _case(128, 64, 1, "int8", w=32, a=32, g=96),
         _case(192, 64, 0, "int8", w=24, a=40, v=20, g=80),
         _case(64, 8, 0, "f16", w=16, a=32, v=16, g=32),
         _case(64, 64, 0, "f32", w=21, a=5, v=7, g=130),
+        _case(40, 8, 0, "int8", w=16, a=16, v=16, g=16),
     ),
 )
 
@@ -49,7 +60,7 @@ wkv7_inputs = kernel(
 @wkv7_inputs.reference
 def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, projected: Any, vectors: Any, v_first: Any, out: Any) -> None:
     rows, width = projected.shape[0], c.C
-    k, v = projected[:, width : 2 * width], projected[:, 2 * width : 3 * width]
+    k, v = (projected[:, n * c.SEGMENT : n * c.SEGMENT + width] for n in (1, 2))
 
     def up(gate: str) -> Any:
         column, chunks, at, scale = (getattr(c, f"{gate}_{k}") for k in ("IN", "CHUNKS", "AT", "SCALE"))

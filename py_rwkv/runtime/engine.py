@@ -98,7 +98,13 @@ class Engine:
             role = {"constant": "weight", "output": "scratch"}.get(buffer.role, buffer.role)
             memory[role] = memory.get(role, 0) + self.decode.buffers.get(name, buffer).nbytes
         return {
-            "model": {"name": m.name, "quantization": m.quantization, "bytes": m.total_bytes, "sampling": asdict(m.sampling), **self.config.to_json()},
+            "model": {
+                "name": m.name,
+                "quantization": m.quantization,
+                "bytes": m.total_bytes,
+                "sampling": asdict(m.sampling),
+                **self.config.to_json(),
+            },
             "device": {"kind": self.device.kind, "adapter": self.device.adapter},
             "memory": {"gpuBytes": self.device.gpu_bytes(), **memory},
             "program": {

@@ -74,5 +74,3 @@ async def reference(kernel: Kernel, case: dict[str, Any], step: Any, arrays: dic
     await device.upload(*uploads_for(arrays))
     await device.run("one", step)
     return {name: device.memory[name][: arrays[name].nbytes].view(arrays[name].dtype).reshape(arrays[name].shape) for name in kernel.writes}
-
-

@@ -65,9 +65,9 @@ onmessage = async ({ data: { id, op, args, cancel } }) => {
   }
 };
 
-/** A Python RwkvError crosses as JSON in the exception's message (service.py, `crossing`). @param {any} e */
+/** A Python RwkvError crosses as JSON in the last line of the exception's text (service.py, `crossing`). @param {any} e */
 function pythonError(e) {
-  const found = /RWKV-ERROR (\{.*\})/.exec(e?.message ?? "");
+  const found = /^py_rwkv\.browser\.service\.Crossing: (\{.*\})$/m.exec(e?.message ?? "");
   return RwkvError.from(found ? JSON.parse(found[1]) : e);
 }
 
