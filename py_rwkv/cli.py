@@ -14,7 +14,7 @@ from py_rwkv import __version__
 from py_rwkv.errors import RwkvError
 from py_rwkv.native import DEVICES
 
-MODEL = "a model directory, a .pth or .safetensors file (path or URL), or `demo`"
+MODEL = "a model directory, a checkpoint (.pth, .safetensors, .st, .gguf; path or URL), or `demo`"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--every", action="store_true", help="after every token: [T, V] instead of [V]")
     c.add_argument("--out", required=True, metavar="FILE.npy")
     c = command("convert", convert, "A checkpoint to a model directory for the page.", model=False)
-    c.add_argument("source", metavar="SRC", help="a .pth or .safetensors file, or its URL")
+    c.add_argument("source", metavar="SRC", help="a .pth, .safetensors, .st or .gguf file, its URL, or a Hugging Face folder")
     c.add_argument("target", metavar="DST", help="the directory to write")
     c.add_argument("--quant", default="int8", metavar="STRATEGY", help="f32, f16 or int8 (default), with exceptions: `int8, head=f16`")
     c.add_argument("--name", help="the model's name; default: that of the file")
@@ -221,14 +221,14 @@ def logits(args: argparse.Namespace) -> None:
 def convert(args: argparse.Namespace) -> None:
     from py_rwkv.chat.templates import template_for
     from py_rwkv.checkpoint.convert import convert as run
-    from py_rwkv.checkpoint.convert import open_source
+    from py_rwkv.checkpoint.convert import open_weights
     from py_rwkv.checkpoint.shards import DirectorySink
 
     template_for(args.template)
     with Bar() as bar:
         progress = lambda _, done, total: bar("convert", done, total, "bytes")  # noqa: E731
         sink = DirectorySink(args.target)
-        manifest = run(open_source(args.source), sink, strategy=args.quant, name=args.name, template=args.template, progress=progress)
+        manifest = run(open_weights(args.source), sink, strategy=args.quant, name=args.name, template=args.template, progress=progress)
     print(f"{args.target}: {manifest.name}, {manifest.quantization}, {len(manifest.shards)} shard(s), {manifest.total_bytes / 1e6:.1f} MB")
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from golden.cases import load_case
 from make_pth import save
 from models import engine_of, finished, logits_of
+from paths import FIXTURES
 from playwright.sync_api import Browser, Page
 from tiny_model import weights
 
@@ -17,6 +19,10 @@ from py_rwkv.devices.numpy_device import NumpyDevice
 from py_rwkv.models.config import Config
 from py_rwkv.native import open_model
 
+LOGITS = """async ([url, tokens]) => {
+    await rwkv.load(url, { quantization: "f32" });
+    return Array.from(await rwkv.logits(tokens));
+}"""
 TOKENS = [24281, 59, 4571, 261, 5585, 41693, 59]
 WORLD = Config("7", 2, 128, 2, 64, 512, 300, {"w": 24, "a": 40, "v": 20, "g": 72})
 
@@ -161,6 +167,27 @@ def test_a_checkpoint_by_address_and_by_file_gives_the_native_logits(page: Page,
 
 async def _native(made: dict[str, np.ndarray], strategy: str, tokens: list[int]) -> np.ndarray:
     return await logits_of(await engine_of(made, NumpyDevice(), strategy), tokens)
+
+
+def test_logits_of_the_goldens(page: Page, site: Path, site_url: str) -> None:
+    """What the `rwkv` package computes for the same weights, in Chromium."""
+    page.goto(site_url)
+    page.wait_for_selector("html[data-state]")
+    for name in ("three_heads", "small_heads"):
+        case = load_case(name)
+        (site / f"{name}.pth").write_bytes(save(case.weights))
+        logits = page.evaluate(LOGITS, [f"{site_url}{name}.pth", [int(t) for t in case.tokens]])
+        assert case.error(np.array([logits], np.float32), positions=slice(-1, None)) < 1e-4
+
+
+@pytest.mark.skipif(not FIXTURES.exists(), reason="needs ../shared; the goldens above are this project's own")
+@pytest.mark.parametrize("version", ["v4", "v6", "v7"])
+def test_rwkv_cpp_s_tiny_models(page: Page, site: Path, site_url: str, version: str) -> None:
+    (site / f"{version}.pth").write_bytes((FIXTURES / f"{version}.pth").read_bytes())
+    page.goto(site_url)
+    page.wait_for_selector("html[data-state]")
+    logits = page.evaluate(LOGITS, [f"{site_url}{version}.pth", [34, 105, 110]])
+    assert np.abs(np.array(logits) - np.load(FIXTURES / f"{version}.expected.npy")).max() < 1e-4
 
 
 def test_closing_ends_everything(page: Page, site_url: str) -> None:
