@@ -67,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("target", metavar="DST", help="the directory to write")
     c.add_argument("--quant", default="int8", metavar="STRATEGY", help="f32, f16 or int8 (default), with exceptions: `int8, head=f16`")
     c.add_argument("--name", help="the model's name; default: that of the file")
+    c.add_argument("--lora", action="append", default=[], metavar="FILE:ALPHA", help="merge a LoRA file first; may be repeated")
+    c.add_argument("--group-norm-eps", type=float, metavar="E", help="default 64e-5; rwkv.cpp's V5 files want 1e-5")
     c.add_argument("--template", default="world", help="prompt template: world, g1, raven, plain")
     c = command("serve", serve, "Serve the page on this machine.", model=False)
     c.add_argument("--port", type=int, help="default: the first free one from 8000")
@@ -221,14 +223,24 @@ def logits(args: argparse.Namespace) -> None:
 def convert(args: argparse.Namespace) -> None:
     from py_rwkv.chat.templates import template_for
     from py_rwkv.checkpoint.convert import convert as run
-    from py_rwkv.checkpoint.convert import open_weights
+    from py_rwkv.checkpoint.convert import open_source, open_weights
+    from py_rwkv.checkpoint.lora import Lora, with_lora
     from py_rwkv.checkpoint.shards import DirectorySink
+
+    def lora(text: str) -> Lora:
+        path, _, alpha = text.rpartition(":")
+        try:
+            strength = float(alpha)
+        except ValueError:
+            raise RwkvError("bad-setting", name="--lora", expected="FILE:ALPHA", found=text[:80]) from None
+        return Lora(open_source(path), strength)
 
     template_for(args.template)
     with Bar() as bar:
         progress = lambda _, done, total: bar("convert", done, total, "bytes")  # noqa: E731
-        sink = DirectorySink(args.target)
-        manifest = run(open_weights(args.source), sink, strategy=args.quant, name=args.name, template=args.template, progress=progress)
+        weights = with_lora(open_weights(args.source), [lora(text) for text in args.lora])
+        more = {"template": args.template, "group_norm_eps": args.group_norm_eps, "progress": progress}
+        manifest = run(weights, DirectorySink(args.target), strategy=args.quant, name=args.name, **more)
     print(f"{args.target}: {manifest.name}, {manifest.quantization}, {len(manifest.shards)} shard(s), {manifest.total_bytes / 1e6:.1f} MB")
 
 

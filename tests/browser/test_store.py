@@ -204,3 +204,23 @@ def test_bad_requests(page: Page, site_url: str) -> None:
         "rwkv.chat.completions.create({messages: [{role: 'user', content: 'What is the capital of Norway?'}], temperature: 0})"
     )
     assert "Oslo" in answer["choices"][0]["message"]["content"]  # after all that
+
+
+def test_a_load_can_be_cancelled_replaced_and_undone(page: Page, site_url: str, model: str) -> None:
+    opened(page, site_url)
+    codes = page.evaluate(
+        """async (other) => {
+            const abort = new AbortController();
+            const first = rwkv.load("demo", { signal: abort.signal, onProgress: () => abort.abort() }).then(() => "ready", (e) => e.code);
+            const out = [await first, rwkv.status().state];
+            const replaced = rwkv.load("demo").then(() => "ready", (e) => e.code);
+            const second = rwkv.load(other).then((info) => info.model.name, (e) => e.code);
+            out.push(await replaced, await second, rwkv.status().state);
+            await rwkv.unload();
+            out.push(rwkv.status().state, await rwkv.info().catch((e) => e.code));
+            out.push(await rwkv.load("demo").then((info) => info.model.name, (e) => e.code));
+            return out;
+        }""",
+        site_url + model,
+    )
+    assert codes == ["cancelled", "idle", "cancelled", "several", "ready", "idle", "not-loaded", "RWKV-7 demo"]
