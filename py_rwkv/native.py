@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from py_rwkv.checkpoint.convert import load_model
+from py_rwkv.checkpoint.convert import load_model, open_lora
+from py_rwkv.checkpoint.lora import Lora
+from py_rwkv.checkpoint.tokenizer_file import wanted_tokenizer
 from py_rwkv.devices.base import Device
 from py_rwkv.errors import RwkvError
+from py_rwkv.hooks import Hook
 from py_rwkv.resources import web_dir
 from py_rwkv.runtime.engine import Engine, Progress
 
@@ -58,14 +61,31 @@ async def open_model(
     device: str | Device = "auto",
     *,
     quantization: str | None = None,
+    loras: Sequence[str | Lora] = (),
+    group_norm_eps: float | None = None,
+    tokenizer: str | None = None,
     slots: int = 4,
+    max_outputs: int | None = None,
+    hooks: Sequence[Hook] = (),
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Engine:
-    """A model directory, a `.pth` or `.safetensors` (converted in memory; `quantization` None keeps the file's precision), or `demo`, ready to run."""
+    """A model directory, a `.pth` or `.safetensors`, or `demo`, ready to run.
+
+    A checkpoint is converted in memory: `quantization` None keeps the file's precision, `loras` (`FILE:ALPHA`, see `parse_lora`) are merged first, and
+    `group_norm_eps` is for those not trained with 64e-5. tokenizer: `world`, `bytes`, `none`, or a file (docs/tokenizers.md);
+    None: the model's own. hooks: docs/hooks.md.
+    """
     report = progress or (lambda phase, done, total, unit: None)
-    manifest, shards = load_model(
-        find_model(path), strategy=quantization, progress=lambda _, done, total: report("convert", done, total, "bytes")
+    manifest, shards = await load_model(
+        find_model(path),
+        strategy=quantization,
+        loras=[open_lora(lora) if isinstance(lora, str) else lora for lora in loras],
+        group_norm_eps=group_norm_eps,
+        tokenizer=wanted_tokenizer(tokenizer) if tokenizer else None,
+        progress=lambda _, done, total: report("convert", done, total, "bytes"),
     )
     target = open_device(device, warn) if isinstance(device, str) else device
-    return await Engine.load(manifest, _Ready(shards), target, slots=slots, progress=progress)
+    return await Engine.load(
+        manifest, _Ready(shards), target, slots=slots, max_outputs=max_outputs, hooks=hooks, tokenizer=shards.tokenizer(), progress=progress
+    )

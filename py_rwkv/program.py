@@ -5,7 +5,7 @@ A Program knows shapes and bytes, not devices: the numpy device interprets it, `
 
 from __future__ import annotations
 
-import struct
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -61,8 +61,49 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Point:
+    """A named value in memory, f32 [tokens, columns]; `tokens` are the step's rows, or its outputs (`count`).
+
+    Element (t, c) lies at (plane · tokens + t) · stride + first + c of the buffer.
+    """
+
+    name: str  # "layer.3.att.k"; the table of names is docs/hooks.md
+    buffer: Buffer
+    columns: int
+    stride: int
+    first: int = 0
+    plane: int = 0
+    count: str = "rows"
+
+    @property
+    def layer(self) -> str:
+        """What the names of the same layer start with: "layer.3.", or ""."""
+        return ".".join(self.name.split(".")[:2]) + "." if self.name.startswith("layer.") else ""
+
+    @property
+    def planes(self) -> int:
+        """Planes of [tokens, stride] from the start of the buffer to the end of this one."""
+        return self.plane + 1
+
+    def constants(self, prefix: str = "") -> dict[str, int]:
+        """The place as constants of a kernel that binds the buffer as `f32[PLANES*tokens,STRIDE]`; PER_OUTPUT (without prefix) tells which tokens."""
+        place = {"COLUMNS": self.columns, "STRIDE": self.stride, "FIRST": self.first, "PLANE": self.plane, "PLANES": self.planes}
+        return {prefix + name: value for name, value in place.items()} | ({} if prefix else {"PER_OUTPUT": int(self.count == "outputs")})
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a replay stops for a Python function: before call number `at`, when the point's value is complete."""
+
+    at: int
+    point: Point
+    callback: Any  # a py_rwkv.hooks.CallbackFunction
+    live: Mapping[str, Point]  # what is in memory then
+
+
+@dataclass(frozen=True)
 class Run:
-    """Consecutive tokens of one session in a step. `outputs`: how many of its last rows need logits."""
+    """Consecutive tokens of one session in a step (NO_TOKEN: an embedding). `outputs`: how many of its last rows need logits."""
 
     slot: int
     tokens: Sequence[int]
@@ -109,13 +150,15 @@ class Step:
 
     def encode(self) -> bytes:
         """The uniform block of shaders/lib/step.wgsl, as long as its last used entry."""
-        span_of = [span for span in self.spans for _ in range(span[0], span[1] + 1)]
-        block = bytearray(struct.pack("<4I", self.rows, self.runs, self.outputs, 0))
-        for i, (token, slot, (first, last)) in enumerate(zip(self.tokens, self.slots, span_of, strict=True)):
-            run = self.spans[i][0] if i < self.runs else 0
-            output = self.output_rows[i] if i < self.outputs else 0
-            block += struct.pack("<8I", token, slot, first, last, run, output, 0, 0)
-        return bytes(block)
+        words = array("I", bytes(16 + 32 * self.rows))
+        words[:3] = array("I", (self.rows, self.runs, self.outputs))
+        words[4::8], words[5::8] = array("I", self.tokens), array("I", self.slots)
+        for i, (first, last) in enumerate(self.spans):
+            words[8 + 8 * i] = first
+            for row in range(first, last + 1):
+                words[6 + 8 * row], words[7 + 8 * row] = first, last
+        words[9 : 9 + 8 * self.outputs : 8] = array("I", self.output_rows)
+        return words.tobytes()
 
 
 @dataclass
@@ -126,6 +169,8 @@ class Program:
     calls: list[Call] = field(default_factory=list)
     max_rows: int = MAX_ROWS
     max_outputs: int = 1
+    points: dict[str, Point] = field(default_factory=dict)  # in the order in which they are complete
+    cuts: list[Cut] = field(default_factory=list)
 
     @property
     def buffers(self) -> dict[str, Buffer]:
@@ -173,7 +218,15 @@ class Program:
             if code not in codes:
                 kernel = KERNELS[call.kernel]
                 codes[code] = len(codes)
-                pipelines.append({"label": call.kernel, "code": code, "reads": len(kernel.reads), "writes": len(kernel.writes)})
+                pipelines.append(
+                    {
+                        "label": call.kernel,
+                        "code": code,
+                        "reads": len(kernel.reads),
+                        "writes": len(kernel.writes),
+                        "step": kernel.writes_step,
+                    }
+                )
             calls.append([codes[code], [names[b.name] for b in call.buffers], [[d.per, d.tile, d.count] for d in call.grid]])
         buffers = [
             {"name": b.name, "bytes": b.nbytes, "role": b.role, "words": list(memoryview(b.data).cast("I")) if b.data else []}

@@ -1,4 +1,5 @@
-// embed: x[t] = E[token_t]; ln0 is folded into the table.                                            py_rwkv/kernels/embed.py
+// embed: out[t] = E[token_t], where ln0 is folded into the table, or LN(x[t]) · gain + bias             py_rwkv/kernels/embed.py
+// for a row without a token, which brings its own embedding x.
 // One invocation per (16 channels, row). A table larger than one binding comes in slabs: this call serves tokens FIRST … FIRST + COUNT.
 const C: u32 = 256u;
 const CHUNKS: u32 = 16u;
@@ -6,19 +7,32 @@ const BLOCKS: u32 = 4u;
 const FIRST: u32 = 0u;
 const COUNT: u32 = 65536u;
 const WG: u32 = 64u;
+const NO_TOKEN: u32 = 0xffffffffu;
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
-@group(0) @binding(3) var<storage, read_write> x: array<vec4<f32>>;       // [rows, C]
+@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [rows, C]
+@group(0) @binding(4) var<storage, read> norm: array<vec4<f32>>;          // [2, C] gain, bias of ln0
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;     // [rows, C]
+//!include lib/stats_one.wgsl
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let chunk = group.x * WG + local;
     let row = group.y;
-    let entry = batch.entries[row].token - FIRST;  // wraps around below FIRST
-    if (chunk >= CHUNKS || entry >= COUNT) { return; }
-    let w = load16(entry * CHUNKS + chunk) * load_scale(entry * BLOCKS + chunk / 4u);
-    for (var i = 0u; i < 4u; i++) {
-        let c = chunk * 4u + i;
-        if (c < C / 4u) { x[row * (C / 4u) + c] = w[i]; }
+    let token = batch.entries[row].token;
+    if (chunk >= CHUNKS) { return; }
+    let entry = token - FIRST;  // wraps around below FIRST
+    if (entry < COUNT) {
+        let block = entry * BLOCKS + chunk / 2u;
+    let w = load16(entry * CHUNKS + chunk, block) * load_scale(block);
+        for (var i = 0u; i < 4u; i++) {
+            let c = chunk * 4u + i;
+            if (c < C / 4u) { out[row * (C / 4u) + c] = w[i]; }
+        }
+    } else if (FIRST == 0u && token == NO_TOKEN) {
+        let stats = row_stats(row, local);
+        for (var c = chunk * 4u; c < min(chunk * 4u + 4u, C / 4u); c++) {
+            out[row * (C / 4u) + c] = (x[row * (C / 4u) + c] - stats.x) * stats.y * norm[c] + norm[C / 4u + c];
+        }
     }
 }

@@ -1,10 +1,11 @@
 // layer_mix: LayerNorm, token shift and S interpolations: what every sub-block starts with.           py_rwkv/kernels/layer_mix.py
 //   h = LN(x) · gain + bias;  out[s, t] = h[t] + (h[t−1] − h[t]) · mu[s];  h before a run's first row comes from the state
-//   KEEP: also out[S, t] = h[t−1] − h[t]
+//   KEEP: also out[S, t] = h[t−1] − h[t];   NORM = 0: x is h already
 // One invocation per (4 · PER channels, row). The row that starts a run also stores the run's last h: it alone has read the old one.
 const C: u32 = 256u;
 const S: u32 = 6u;
 const KEEP: u32 = 0u;
+const NORM: u32 = 1u;
 const PER: u32 = 4u;
 const WG: u32 = 16u;
 //!include lib/step.wgsl
@@ -16,6 +17,7 @@ const WG: u32 = 16u;
 //!include lib/stats_{reduce}.wgsl
 
 fn normalized(row: u32, c: u32, stats: vec2<f32>) -> vec4<f32> {
+    if (NORM == 0u) { return x[row * (C / 4u) + c]; }
     return (x[row * (C / 4u) + c] - stats.x) * stats.y * norm[c] + norm[C / 4u + c];
 }
 
@@ -33,7 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let h = normalized(row, c, stats);
         let h_other = normalized(other, c, other_stats);
         var before = h_other;
-        if (starts) {
+        if (starts && !halted(entry.slot)) {
             before = prev[entry.slot * (C / 4u) + c];
             prev[entry.slot * (C / 4u) + c] = h_other;
         }

@@ -6,6 +6,7 @@
 const C: u32 = 256u;
 const WIDTH: u32 = 768u;       // of a projected row: r (after its sigmoid), k, v
 const SEGMENT: u32 = 256u;     // columns from r to k, and from k to v
+const GATED: u32 = 1u;         // 0: out = y
 const WG: u32 = 16u;
 //!include lib/step.wgsl
 @group(0) @binding(1) var<storage, read> projected: array<vec4<f32>>;     // [rows, WIDTH]
@@ -22,6 +23,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let u = vectors[C4 + c];
     let first = batch.entries[group.y].run;
     let run = batch.entries[first];
+    if (halted(run.slot)) { return; }
     let at = run.slot * 3u * C4 + c;
     var aa = state[at];
     var bb = state[at + C4];
@@ -33,7 +35,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var q = max(p, u + k);
         var old = exp(p - q);
         var now = exp(u + k - q);
-        out[row * C4 + c] = projected[base] * (old * aa + now * v) / (old * bb + now);
+        let y = (old * aa + now * v) / (old * bb + now);
+        if (GATED == 1u) { out[row * C4 + c] = projected[base] * y; } else { out[row * C4 + c] = y; }
         q = max(p + w, k);
         old = exp(p + w - q);
         now = exp(k - q);

@@ -62,6 +62,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let lane = local % LANES;
     let first = batch.entries[group.y].run;
     let run = batch.entries[first];
+    if (halted(run.slot)) { return; }
     if (head < C / N) {
         for (var quad = lane; quad < N4; quad += LANES) { recur(head, quad, first, run); }
     }

@@ -20,6 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let head4 = c / N * N4;
     let first = batch.entries[group.y].run;
     let run = batch.entries[first];
+    if (halted(run.slot)) { return; }
     let at = (run.slot * C + c) * N4;
     var s: array<vec4<f32>, ROWS * N4>;
     for (var i = 0u; i < ROWS * N4; i++) { s[i] = state[at + i]; }

@@ -35,13 +35,14 @@ const G_SCALE: u32 = 768u;
 
 // Row c of a low-rank matrix times the row's activations, which start at column `column`.
 fn up(c: u32, row: u32, column: u32, chunks: u32, at: u32, scale_at: u32) -> f32 {
-    let blocks = (chunks + 3u) / 4u;
+    let blocks = (chunks + 1u) / 2u;
     var sum = 0.0;
     for (var chunk = 0u; chunk < chunks; chunk++) {
-        let w = load16(at + c * chunks + chunk);
+        let block = scale_at + c * blocks + chunk / 2u;
+        let w = load16(at + c * chunks + chunk, block);
         let i = (row * WIDTH + column) / 4u + chunk * 4u;
         let part = dot(w[0], projected[i]) + dot(w[1], projected[i + 1u]) + dot(w[2], projected[i + 2u]) + dot(w[3], projected[i + 3u]);
-        sum += part * load_scale(scale_at + c * blocks + chunk / 4u);
+        sum += part * load_scale(block);
     }
     return sum;
 }

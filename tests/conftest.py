@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import zlib
+
+# Before numpy comes: small matrices are slower with more threads, several times so on a busy machine.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from py_rwkv.kernels import KERNELS, Kernel, shape_of
+from py_rwkv.kernels.embed import NO_TOKEN
 from py_rwkv.kernels.weights import row_bytes
 from py_rwkv.program import Buffer, Call, Program, Run, Step
+from py_rwkv.quant.blocks import code_of
 from py_rwkv.runtime.upload import Upload
 
 SLOTS = 4
@@ -23,24 +25,38 @@ STEPS = {
 
 
 def steps_for(case: dict[str, Any], rng: np.random.Generator) -> dict[str, Step]:
-    """The steps with tokens the case's table holds."""
+    """The steps with tokens the case's table holds, and for an embedding table rows without a token."""
     first, count = case.get("FIRST", 0), case.get("COUNT", 64)
-    draw = lambda n: [int(t) for t in rng.integers(max(0, first - 5), first + count, n)]  # noqa: E731
+
+    def draw(n: int) -> list[int]:
+        tokens = rng.integers(max(0, first - 5), first + count, n)
+        return [int(t) for t in (np.where(rng.random(n) < 0.3, NO_TOKEN, tokens) if "COUNT" in case else tokens)]
+
     return {name: Step.of([Run(r.slot, draw(len(r.tokens)), r.outputs) for r in runs]) for name, runs in STEPS.items()}
 
 
 def random_bytes(kind: str, shape: tuple[int, ...], encoding: str, rng: np.random.Generator) -> np.ndarray:
-    """Encoded weights (or their scales) as raw bytes: matrices [M, K], or a stack of 16-column chunks."""
+    """Encoded weights, or their scales, as raw bytes: matrices [M, K], or a stack of 16-column chunks."""
     rows, columns = shape if len(shape) == 2 else (shape[0], 16)
     per_row = row_bytes(encoding, columns)
-    scales = len(shape) == 1 and kind.endswith("scales")
-    count = rows if scales else rows * per_row.get(".scale", 2) // 2
     if kind.endswith("scales"):
-        return (rng.uniform(0.5, 1.5, count) / np.sqrt(columns)).astype(np.float16).view(np.uint8)
+        if encoding in ("f16", "f32"):
+            return np.zeros(4, np.uint8)  # bound, but not read
+        scales = scale_codes(rng.uniform(0.5, 1.5, rows * per_row[".scale"]) / np.sqrt(columns) * (0.1 if encoding == "int4" else 1))
+        if encoding == "int4":
+            scales[1::2] = rng.integers(0, 241, len(scales) // 2)
+        return scales
     if encoding == "int8":
         return rng.integers(-127, 128, rows * per_row[""], dtype=np.int8).view(np.uint8)
+    if encoding in ("int4", "nf4"):
+        return rng.integers(0, 256, rows * per_row[""], dtype=np.uint8)
     dtype = np.float32 if encoding == "f32" else np.float16
     return (rng.standard_normal(rows * per_row[""] // np.dtype(dtype).itemsize) / np.sqrt(columns)).astype(dtype).view(np.uint8)
+
+
+def scale_codes(scale: np.ndarray) -> np.ndarray:
+    """The nearest scales' codes, u8."""
+    return np.clip(code_of(scale.astype(np.float32)), 0, 255).astype(np.uint8)
 
 
 def inputs_for(kernel: Kernel, case: dict[str, Any], step: Step, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -30,6 +30,15 @@ class ToySession:
         self._feed(token)
         return self.candidates()
 
+    def drawing(self, *_: object) -> bool:
+        return False
+
+    async def draw(self, token: int, drawn: int, most: int) -> list[tuple[int, float]]:
+        raise NotImplementedError
+
+    async def rewind(self, count: int) -> None:
+        raise NotImplementedError
+
     def reset(self) -> None:
         self.tokens, self.state = [], 0
         self.resets += 1

@@ -5,6 +5,7 @@ python build_scripts/demo_model/make_shards.py rwkv7-demo.pth [web/models/demo]
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 import tempfile
@@ -25,7 +26,8 @@ SAMPLING = Sampling(temperature=0.3, top_p=0.3, presence_penalty=0, frequency_pe
 def main(checkpoint: str, target: str = "web/models/demo") -> None:
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder) / "demo"
-        manifest = convert(open_source(checkpoint), DirectorySink(fresh), strategy="int8", name="RWKV-7 demo", sampling=SAMPLING, card=CARD)
+        work = convert(open_source(checkpoint), DirectorySink(fresh), strategy="int8", name="RWKV-7 demo", sampling=SAMPLING, card=CARD)
+        manifest = asyncio.run(work)
         for old in Path(target).glob("*.safetensors"):
             old.unlink()
         shutil.copytree(fresh, target, dirs_exist_ok=True)

@@ -6,13 +6,13 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
-from py_rwkv.browser.sources import BlobSource
 from py_rwkv.chat.service import ChatService
 from py_rwkv.checkpoint.manifest import Manifest
 from py_rwkv.devices.browser_device import BrowserDevice, call, limits_of, to_js
 from py_rwkv.errors import RwkvError
 from py_rwkv.models.builder import HARDWARE, SOFTWARE, prefill_tuning
-from py_rwkv.runtime.engine import Engine, build_programs
+from py_rwkv.runtime.engine import Engine
+from py_rwkv.runtime.programs import build_programs
 
 SLOTS = 4  # three conversations, and one for logits
 
@@ -36,23 +36,49 @@ def check(manifest: str, gpu: Any) -> None:
         crossing(e)
 
 
-def convert_file(
-    blob: Any, name: str, strategy: str, keep: Callable[[str, Any], None], progress: Callable[[str, int, int, str], None]
+async def convert_files(
+    files: Any,
+    name: str,
+    strategy: str,
+    gpu: Any,
+    keep: Callable[[str, Any], None],
+    settle: Callable[[], Awaitable[None]],
+    progress: Callable[[str, int, int, str], None],
+    cancelled: Callable[[], bool],
 ) -> str:
-    """A dropped or fetched checkpoint → shards, given to `keep(sha256, Uint8Array)` one by one; returns the manifest. Needs numpy."""
+    """A dropped or fetched checkpoint → shards, given to `keep(sha256, Uint8Array)` one by one; returns the manifest. Needs numpy.
+
+    files: sources of sources.js; gpu: a `Gpu` of gpu.js that nothing else uses, or None for numpy; settle: waits for what `keep` began.
+    """
+    from py_rwkv.browser.sources import PageSource, open_files
     from py_rwkv.checkpoint.convert import convert
+    from py_rwkv.checkpoint.tokenizer_file import among, content
+    from py_rwkv.devices.gpu_quantizer import GpuQuantizer
+    from py_rwkv.models.config import detect
 
     class Keep:
         def shard(self, sha256: str, data: bytes) -> None:
             keep(sha256, to_js(data))
 
+        def tokenizer(self, name: str, data: bytes) -> None:
+            keep(name.split(".")[0], to_js(data))
+
         def finish(self, manifest: Manifest) -> None: ...
         def abort(self) -> None: ...
 
+    def report(_: str, done: int, total: int) -> None:
+        if cancelled():
+            raise RwkvError("cancelled")
+        progress("convert", done, total, "bytes")
+
     try:
-        source = BlobSource(name, blob)
-        return convert(
-            source, Keep(), strategy=strategy, progress=lambda _, done, total: progress("convert", done, total, "bytes")
+        sources = [PageSource(file) for file in files]
+        checkpoint = open_files(name, sources)
+        words = among([source.name for source in sources], detect(checkpoint.shapes).vocab)
+        tokenizer = content(next(source for source in sources if source.name == words)) if words else None
+        more: dict[str, Any] = {"quantizer": GpuQuantizer(BrowserDevice(gpu)) if gpu is not None else None, "settle": lambda: call(settle)}
+        return (
+            await convert(checkpoint, Keep(), strategy=strategy, name=name or None, tokenizer=tokenizer, progress=report, **more)
         ).to_json()
     except RwkvError as e:
         crossing(e)
@@ -70,17 +96,26 @@ class _Shards:
 
 
 async def open_model(
-    manifest: str, read: Callable[[int], Awaitable[Any]], gpu: Any, progress: Callable[[str, int, int, str], None]
+    manifest: str,
+    read: Callable[[int], Awaitable[Any]],
+    gpu: Any,
+    progress: Callable[[str, int, int, str], None],
+    tokenizer: Any = None,
 ) -> Service:
-    """The model, ready to chat. read: JS function, shard number → promise of an ArrayBuffer."""
+    """The model, ready to chat. read: JS function, shard number → promise of an ArrayBuffer; tokenizer: ArrayBuffer of its file, if it has one."""
     try:
+        words = None if tokenizer is None else tokenizer.to_bytes()
         if gpu is None:
             from py_rwkv.devices.numpy_device import NumpyDevice
 
             device: Any = NumpyDevice()
         else:
             device = BrowserDevice(gpu)
-        return Service(await Engine.load(Manifest.from_json(manifest), _Shards(read, gpu is None), device, slots=SLOTS, progress=progress))
+        return Service(
+            await Engine.load(
+                Manifest.from_json(manifest), _Shards(read, gpu is None), device, slots=SLOTS, tokenizer=words, progress=progress
+            )
+        )
     except RwkvError as e:
         crossing(e)
 

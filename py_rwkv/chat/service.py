@@ -20,11 +20,14 @@ Cancel = Callable[[], bool]
 class ChatService:
     """OpenAI-shaped requests on one engine. Requests beyond the number of conversations wait for their turn."""
 
-    def __init__(self, engine: Engine, conversations: int = 3) -> None:
+    def __init__(self, engine: Engine, conversations: int | None = None) -> None:
+        """`conversations`: at a time, each in a slot of the engine; all slots but one (for logits), if not given. They advance together, in the same steps."""
+        conversations = max(1, engine.slots - 1) if conversations is None else conversations
         self.engine = engine
         self.name = engine.manifest.name
         self.defaults: dict[str, Any] = {"template": engine.manifest.template, **asdict(engine.manifest.sampling)}
-        self._idle = [Conversation(engine.session()) for _ in range(conversations)]  # least recently used first
+        self.sessions = [engine.session() for _ in range(conversations)]  # to save a state, or to put one there
+        self._idle = [Conversation(session) for session in self.sessions]  # least recently used first
         self._turns = asyncio.Semaphore(conversations)
 
     async def stream(self, request: Mapping[str, Any], cancel: Cancel = never) -> AsyncIterator[dict[str, Any]]:

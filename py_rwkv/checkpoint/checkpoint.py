@@ -24,7 +24,7 @@ class Checkpoint:
 
     def __init__(self, name: str, tensors: Mapping[str, TensorInfo], metadata: Mapping[str, str], reader: Reader, size: int = 0) -> None:
         self.name, self.metadata, self.size, self._reader = name, dict(metadata), size, reading(reader)
-        self.group_norm_eps: float | None = None
+        self.group_norm_eps: float | None = _eps(metadata)
         self.on_read: Callable[[str, int], None] | None = None  # told (tensor, bytes) after every read
         self.dialect, self.tensors = translate({short: tensors[long] for short, long in normalise(tensors).items()})
 
@@ -66,6 +66,14 @@ def to_f32(name: str, dtype: str, data: bytes) -> F32:
     if dtype == "BF16":  # the upper half of an f32
         return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
     raise RwkvError("unsupported-dtype", name=name, found=dtype)
+
+
+def _eps(metadata: Mapping[str, str]) -> float | None:
+    """`group_norm_eps` as our own exports have it; a config checks its range."""
+    try:
+        return float(metadata["group_norm_eps"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 class Table(NamedTuple):

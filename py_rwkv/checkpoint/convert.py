@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from py_rwkv.checkpoint.dialects import stored_dtype
-from py_rwkv.checkpoint.index import open_folder, open_index
+from py_rwkv.checkpoint.index import heed, open_folder, open_index, read_json
 from py_rwkv.checkpoint.layout import FOLDED, layout
-from py_rwkv.checkpoint.manifest import Manifest, Sampling, check_layout, choose_tokenizer
-from py_rwkv.checkpoint.model_dir import MemoryShards, Shards, open_model_dir
+from py_rwkv.checkpoint.lora import Lora, parse_lora, with_lora
+from py_rwkv.checkpoint.manifest import Manifest, Sampling, check_layout
+from py_rwkv.checkpoint.model_dir import MemoryShards, OtherTokenizer, Shards, open_model_dir
 from py_rwkv.checkpoint.pack import check_dtypes, pack
+from py_rwkv.checkpoint.quantizer import Quantizer
 from py_rwkv.checkpoint.shards import LIMIT, MemorySink, ShardWriter, Sink
 from py_rwkv.checkpoint.source import ByteSource, FileSource, HttpSource, ReadAhead
+from py_rwkv.checkpoint.state_file import State, check_kind, check_state, start_pieces
+from py_rwkv.checkpoint.time_state import default_state
+from py_rwkv.checkpoint.tokenizer_file import beside, chosen
+from py_rwkv.errors import RwkvError
 from py_rwkv.models.config import detect
 from py_rwkv.quant import parse_strategy
 
@@ -24,7 +31,7 @@ WEB = ("http://", "https://")
 Progress = Callable[[str, int, int], None]  # (tensor being read, bytes read so far, bytes to read in all)
 
 
-def convert(
+async def convert(
     source: ByteSource | Checkpoint,
     sink: Sink,
     *,
@@ -34,14 +41,21 @@ def convert(
     sampling: Sampling | None = None,
     card: Mapping[str, str] | None = None,
     group_norm_eps: float | None = None,
+    start: State | None = None,
+    force: bool = False,
+    tokenizer: str | bytes | None = None,
     progress: Progress | None = None,
+    settle: Callable[[], Awaitable[None]] | None = None,
+    quantizer: Quantizer | None = None,
     shard_limit: int = LIMIT,
 ) -> Manifest:
     """Read a model file, or what was opened before, and write its packed model into `sink`, which is finished, or aborted if anything fails.
 
     strategy: see `parse_strategy`; None keeps the precision of the file (`natural_strategy`). group_norm_eps: for a model that was not trained
-    with the 64e-5 of all released ones. What the headers tell is checked before the
-    first weight is read. `progress` may raise to cancel. RwkvErrors: those of `open_checkpoint`, `detect`, `parse_strategy`, `pack`, the sink.
+    with the 64e-5 of all released ones. start: the state with which every session will begin, instead of the one that the checkpoint may hold;
+    `force` takes one that was made with other weights. tokenizer: a name or the content of a file (`tokenizer_file.chosen`).
+    What the headers tell is checked before the first weight is read. `progress` may raise to cancel; `settle` is awaited after every tensor (a sink may have to
+    catch up). `quantizer`: numpy if None. RwkvErrors: those of `open_checkpoint`, `detect`, `parse_strategy`, `check_state`, `pack`, the sink.
     """
     checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
     config = detect(checkpoint.shapes)
@@ -50,6 +64,9 @@ def convert(
         config = replace(config, group_norm_eps=eps)
     plan = parse_strategy(strategy or natural_strategy(checkpoint))
     check_dtypes(checkpoint, config)
+    if start := start or default_state(checkpoint, config):
+        check_kind(start, config)
+    words = chosen(config.vocab, tokenizer)
     writer = ShardWriter(sink, shard_limit)
     total, done = sum(checkpoint.tensors[name].nbytes for name in (*FOLDED, *(t.source for t in layout(config)))), 0
 
@@ -61,14 +78,21 @@ def convert(
 
     checkpoint.on_read = count
     try:
-        for tensor in pack(checkpoint, config, plan):
+        async with aclosing(pack(checkpoint, config, plan, quantizer)) as tensors:
+            async for tensor in tensors:
+                writer.add(tensor)
+                if settle:
+                    await settle()
+        writer.cut()  # the weights' shards are the same with and without a default state
+        for tensor in start_pieces(start) if start else ():
             writer.add(tensor)
         writer.close()
         manifest = Manifest(
             name=name or Path(source.name).stem,
             config=config,
             quantization=plan.text,
-            tokenizer=choose_tokenizer(config.vocab),
+            tokenizer=words.tokenizer,
+            tokenizer_file=words.tokenizer_file,
             template=template,
             sampling=sampling or Sampling(),
             tensors=writer.index,
@@ -77,6 +101,10 @@ def convert(
             source={"file": source.name, "bytes": source.size},
         )
         check_layout(manifest)
+        if start:
+            check_state(start, manifest, force=force)
+        if words.data is not None:
+            sink.tokenizer(manifest.tokenizer_name, words.data)
         sink.finish(manifest)
     except BaseException:
         sink.abort()
@@ -99,6 +127,12 @@ def open_source(path: str | os.PathLike[str]) -> ByteSource:
     return ReadAhead(HttpSource(text)) if text.startswith(WEB) else FileSource(text)
 
 
+def open_lora(text: str) -> Lora:
+    """A LoRA file as the command line names it (`parse_lora`)."""
+    path, alpha, blend = parse_lora(text)
+    return Lora(open_source(path), alpha, blend)
+
+
 def open_weights(path: str | os.PathLike[str]) -> Checkpoint:
     """Whatever holds a model's weights: a `.pth`, `.safetensors`, `.st` or GGUF file or a `*.index.json` (path or URL), or a Hugging Face folder."""
     text = os.fspath(path)
@@ -107,22 +141,53 @@ def open_weights(path: str | os.PathLike[str]) -> Checkpoint:
         return open_folder(os.path.basename(os.path.abspath(text)), files, lambda file: FileSource(os.path.join(text, file)))
     if not text.split("?")[0].endswith(".index.json"):
         return open_checkpoint(open_source(text))
-    if text.startswith(WEB):
-        from urllib.parse import quote, urljoin
+    checkpoint = open_index(open_source(text), lambda file: _sibling(text, file))
+    try:
+        config = _sibling(text, "config.json")
+    except RwkvError as e:
+        if e.code != "file-not-found" and " 404" not in str(e.details.get("reason")):
+            raise
+    else:
+        heed(checkpoint, read_json(config))
+    return checkpoint
 
-        return open_index(open_source(text), lambda file: open_source(urljoin(text, quote(file))))
-    return open_index(open_source(text), lambda file: FileSource(os.path.join(os.path.dirname(text), file)))
+
+def _sibling(text: str, file: str) -> ByteSource:
+    """The file of this name beside a path or URL."""
+    if not text.startswith(WEB):
+        return FileSource(os.path.join(os.path.dirname(text), file))
+    from urllib.parse import quote, urljoin
+
+    return open_source(urljoin(text, quote(file)))
 
 
-def load_model(
-    path: str | os.PathLike[str], *, strategy: str | None = None, group_norm_eps: float | None = None, progress: Progress | None = None
+async def load_model(
+    path: str | os.PathLike[str],
+    *,
+    strategy: str | None = None,
+    loras: Sequence[Lora] = (),
+    group_norm_eps: float | None = None,
+    tokenizer: str | bytes | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Manifest, Shards]:
-    """A model directory (or its manifest.json), or anything for `open_weights`, then converted in memory with the other arguments."""
+    """A model directory (or its manifest.json), or anything for `open_weights`, then converted in memory with the other arguments.
+
+    tokenizer: as in `convert`, also in place of a directory's own; for a checkpoint, None takes the file `beside` it.
+    RwkvError `bad-setting` for loras or an eps with a model directory, which was converted before.
+    """
     text = os.fspath(path)
-    if os.path.isfile(os.path.join(text, "manifest.json")):
-        return open_model_dir(text)
-    if os.path.basename(text) == "manifest.json":
-        return open_model_dir(os.path.dirname(text) or ".")
-    sink = MemorySink()
-    manifest = convert(open_weights(text), sink, strategy=strategy, group_norm_eps=group_norm_eps, progress=progress)
-    return manifest, MemoryShards(manifest.shards, sink.shards)
+    folder = os.path.dirname(text) or "." if os.path.basename(text) == "manifest.json" else text
+    if folder != text or os.path.isfile(os.path.join(text, "manifest.json")):
+        if loras or group_norm_eps is not None:
+            name = "the model, with a LoRA" if loras else "the model, with group_norm_eps"
+            raise RwkvError("bad-setting", name=name, expected="a checkpoint", found=f"a model that was converted already ({text})")
+        manifest, stored = open_model_dir(folder)
+        if tokenizer is None:
+            return manifest, stored
+        words = chosen(manifest.config.vocab, tokenizer)
+        return words.into(manifest), OtherTokenizer(stored, words.data)
+    sink, weights = MemorySink(), with_lora(open_weights(text), loras)
+    if tokenizer is None:
+        tokenizer = beside(text, detect(weights.shapes).vocab)
+    manifest = await convert(weights, sink, strategy=strategy, group_norm_eps=group_norm_eps, tokenizer=tokenizer, progress=progress)
+    return manifest, MemoryShards(manifest.shards, sink.shards, sink.tokenizer_file)

@@ -6,14 +6,17 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint
+from py_rwkv.checkpoint.convert import open_weights
+from py_rwkv.checkpoint.embedding import NORMALIZED
 from py_rwkv.checkpoint.manifest import Manifest
-from py_rwkv.checkpoint.model_dir import Shards
-from py_rwkv.checkpoint.official import OfficialTensor, official_tensors
+from py_rwkv.checkpoint.model_dir import Shards, open_model_dir
+from py_rwkv.checkpoint.official import OfficialTensor, TimeState, official_tensors
 from py_rwkv.checkpoint.safetensors import ALIGN, ITEMSIZE
 from py_rwkv.checkpoint.unpack import Weights
 from py_rwkv.errors import RwkvError
@@ -38,16 +41,29 @@ class Outgoing(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What can be written: its config and its tensors under official names."""
+    """What can be written: its config, its tensors under official names, and what its file's `__metadata__` must say about them."""
 
     name: str
     config: Config
     tensors: list[Outgoing]
+    metadata: Mapping[str, str] = {}
+
+
+def open_export(path: str | os.PathLike[str]) -> Model:
+    """A model directory, or anything for `open_weights`. RwkvErrors of opening, `cannot-export`."""
+    text = os.fspath(path)
+    folder = os.path.dirname(text) if os.path.basename(text) == "manifest.json" else text
+    if os.path.isfile(os.path.join(folder, "manifest.json")):
+        return from_packed(*open_model_dir(folder or "."))
+    return from_checkpoint(open_weights(text))
 
 
 def from_checkpoint(checkpoint: Checkpoint) -> Model:
     """The tensors of a checkpoint, in its precision. RwkvErrors of `detect`."""
     config = detect(checkpoint.shapes)
+    if checkpoint.group_norm_eps is not None:
+        config = replace(config, group_norm_eps=checkpoint.group_norm_eps)
+    kept = {key: value for key, value in checkpoint.metadata.items() if key in NORMALIZED}
 
     def blocks(name: str) -> Iterator[bytes]:
         t = checkpoint.tensors[name]
@@ -60,21 +76,29 @@ def from_checkpoint(checkpoint: Checkpoint) -> Model:
         t = checkpoint.tensors[name]
         return Outgoing(name, t.dtype, t.shape, lambda: blocks(name))
 
-    return Model(checkpoint.name, config, [outgoing(name) for name in checkpoint.tensors])
+    return Model(checkpoint.name, config, [outgoing(name) for name in checkpoint.tensors], kept | _eps(config))
 
 
 def from_packed(manifest: Manifest, shards: Shards) -> Model:
     """The tensors of a packed model: f16 and f32 as they are, others as the numbers they stand for. RwkvError `cannot-export`."""
 
-    def outgoing(t: OfficialTensor) -> Outgoing:
+    def outgoing(t: OfficialTensor | TimeState) -> Outgoing:
         return Outgoing(t.name, t.dtype, t.shape, lambda: [np.ascontiguousarray(t.numbers(), FLOATS[t.dtype]).tobytes()])
 
-    return Model(manifest.name, manifest.config, [outgoing(t) for t in official_tensors(Weights(manifest, shards))])
+    tensors = [outgoing(t) for t in official_tensors(Weights(manifest, shards))]
+    return Model(manifest.name, manifest.config, tensors, NORMALIZED | _eps(manifest.config))
+
+
+def _eps(config: Config) -> dict[str, str]:
+    """The tensors do not tell it; every released model has the default."""
+    return (
+        {} if config.version == "4" or config.group_norm_eps == Config.group_norm_eps else {"group_norm_eps": repr(config.group_norm_eps)}
+    )
 
 
 def export_safetensors(model: Model, path: str | os.PathLike[str]) -> int:
     """Write one `.safetensors` under official names; returns its size in bytes. RwkvError `cannot-write`, and whatever reading raises."""
-    return write_safetensors(path, model.tensors, {"format": "pt", "rwkv_version": model.config.version})
+    return write_safetensors(path, model.tensors, {"format": "pt", "rwkv_version": model.config.version, **model.metadata})
 
 
 def write_safetensors(path: str | os.PathLike[str], tensors: Iterable[Outgoing], metadata: Mapping[str, str]) -> int:

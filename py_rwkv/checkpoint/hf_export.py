@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from py_rwkv.checkpoint.export import Model, new_file, write_safetensors
+from py_rwkv.checkpoint.official import file_shape
 from py_rwkv.errors import RwkvError
 
 VOCABULARY = "rwkv_vocab_v20230424.txt"
@@ -27,8 +28,9 @@ def hugging_face_name(name: str) -> str:
     return "rwkv." + re.sub(r"\.time_mix_([kvr])$", lambda m: f".time_mix_{WORDS[m[1]]}", name)
 
 
-def export_hugging_face(model: Model, folder: str | os.PathLike[str], tokenizer: Mapping[str, bytes] | None = None) -> None:
-    """Write `config.json`, `model.safetensors` and the tokenizer's files {name: content} (`world_tokenizer_files()` or somebody's) into `folder`.
+def export_hugging_face(model: Model, folder: str | os.PathLike[str], tokenizer: Mapping[str, bytes] | None = None) -> int:
+    """Write `config.json`, `model.safetensors` and the tokenizer's files {name: content} (`world_tokenizer_files()` or somebody's) into `folder`;
+    returns the size of the weights in bytes.
 
     RwkvError: `cannot-export` for anything but RWKV-4, which is the only version transformers has; `cannot-write`; whatever reading raises.
     """
@@ -53,14 +55,25 @@ def export_hugging_face(model: Model, folder: str | os.PathLike[str], tokenizer:
         "use_cache": True,
         "torch_dtype": DTYPES[dtype],
     }
+    path = make_folder(folder)
+    tensors = [
+        t._replace(name=hugging_face_name(t.name), shape=file_shape(t.name, t.shape, "4"))
+        for t in model.tensors
+        if not t.name.endswith(".time_state")
+    ]
+    size = write_safetensors(path / "model.safetensors", tensors, {"format": "pt", **model.metadata})
+    write_files(path, {"config.json": _json(settings), **(tokenizer or {})})
+    return size
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """RwkvError `cannot-write`."""
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise RwkvError("cannot-write", name=str(path), reason=e.strerror or str(e)) from e
-    tensors = [t._replace(name=hugging_face_name(t.name)) for t in model.tensors if not t.name.endswith(".time_state")]
-    write_safetensors(path / "model.safetensors", tensors, {"format": "pt"})
-    write_files(path, {"config.json": _json(settings), **(tokenizer or {})})
+    return path
 
 
 def write_files(folder: str | os.PathLike[str], files: Mapping[str, bytes]) -> None:

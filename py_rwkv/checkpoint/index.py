@@ -55,12 +55,14 @@ def open_index(index: ByteSource, open_file: Open) -> Checkpoint:
 
 
 def open_folder(name: str, files: Collection[str], open_file: Open) -> Checkpoint:
-    """The model in a folder with these files: an index, `model.safetensors` or `pytorch_model.bin`, else the only weights there.
+    """The model in a folder with these files: those of KNOWN, else the only index or the only weights there.
 
     A `config.json` beside them is heeded. RwkvError: `not-a-model-folder`, `missing-part`, `bad-index`, `unsupported-architecture`.
     """
     weights = [file for file in sorted(files) if file.endswith(ENDINGS)]
-    first = next((file for file in KNOWN if file in files), weights[0] if len(weights) == 1 else "")
+    indexes = [file for file in files if file.endswith(".index.json")]
+    only = next((found[0] for found in (indexes, weights) if len(found) == 1), "")
+    first = next((file for file in KNOWN if file in files), only)
     if not first:
         found = ", ".join((weights or sorted(files))[:4]) or "nothing"
         raise RwkvError("not-a-model-folder", name=name, expected=f"{KNOWN[1]}, {KNOWN[0]}, or one {', '.join(ENDINGS)}", found=found[:300])
@@ -70,7 +72,7 @@ def open_folder(name: str, files: Collection[str], open_file: Open) -> Checkpoin
             raise RwkvError("missing-part", name=file)
         return open_file(file)
 
-    checkpoint = open_index(open_file(first), part) if first in INDEXES else open_checkpoint(open_file(first))
+    checkpoint = open_index(open_file(first), part) if first.endswith(".json") else open_checkpoint(open_file(first))
     checkpoint.name = name
     if "config.json" in files:
         heed(checkpoint, read_json(open_file("config.json")))

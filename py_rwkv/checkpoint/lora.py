@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, read_table, to_f32
 from py_rwkv.checkpoint.dialects import derive, reading, web_rwkv_name
+from py_rwkv.checkpoint.embedding import NORMALIZED
 from py_rwkv.checkpoint.names import normalise
 from py_rwkv.checkpoint.safetensors import TensorInfo
 from py_rwkv.checkpoint.source import ByteSource
@@ -33,14 +34,29 @@ NEVER = ("emb.weight", "head.weight")  # not touched by a web-rwkv file
 class Lora:
     """A LoRA file and how strongly it counts: factors times alpha / rank.
 
-    Only tensors whose official name contains `pattern` (a regular expression) are touched; a file may be listed several times, with a pattern and an
-    alpha each. `blend`: vectors become blend · the file's + (1 − blend) · the model's; 1 replaces them.
+    alpha: a number, or {regular expression: number}. Of the patterns found in a tensor's official name the last one counts; tensors without any are
+    left alone, and "" is found in all. `blend`: vectors become blend · the file's + (1 − blend) · the model's; 1 replaces them.
     """
 
     source: ByteSource
-    alpha: float
-    pattern: str = ""
+    alpha: float | Mapping[str, float]
     blend: float = 1.0
+
+
+def parse_lora(text: str) -> tuple[str, dict[str, float], float]:
+    """`FILE:ALPHA`, `FILE:PATTERN=ALPHA,…` → (file, alpha by pattern, blend). Parts are a number (for every tensor), `PATTERN=NUMBER`, or `blend=NUMBER`.
+
+    A later pattern overrides an earlier one. A comma divides parts only behind a number, so that patterns may contain some. FILE ends at the first colon
+    behind its ending (.pth, .st, …). RwkvError `bad-setting`.
+    """
+    number = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+    part = rf"(?:({number})|(.*?)=({number}))(?:,|$)"
+    file = re.fullmatch(r"(.+?\.(?:pth|pt|bin|st|safetensors)(?:\?[^:]*)?|[^:]+):(.+)", text)
+    if not file or not re.fullmatch(f"(?:{part})+", file[2]) or file[2].endswith(","):
+        expected = "FILE:ALPHA or FILE:PATTERN=ALPHA,… (perhaps with blend=NUMBER)"
+        raise RwkvError("bad-setting", name="a LoRA", expected=expected, found=text[:80])
+    alpha = {m[2] or "": float(m[1] or m[3]) for m in re.finditer(part, file[2])}
+    return file[1], alpha, alpha.pop("blend", 1.0)
 
 
 @dataclass(frozen=True)
@@ -71,19 +87,16 @@ def with_lora(checkpoint: Checkpoint, loras: Sequence[Lora]) -> Checkpoint:
         return np.ascontiguousarray(w, "<f4").tobytes()
 
     tensors = {n: derive(t, n, t.shape, lambda w: w, dtype="F32") if n in changes else t for n, t in checkpoint.tensors.items()}
-    return checkpoint.over(tensors, read)
+    merged = checkpoint.over(tensors, read)
+    if "emb.weight" in changes:
+        for key in NORMALIZED:
+            merged.metadata.pop(key, None)
+    return merged
 
 
 def _changes(checkpoint: Checkpoint, lora: Lora) -> list[_Change]:
     file = lora.source.name
-    for name, value in (("alpha", lora.alpha), ("blend", lora.blend)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-            raise RwkvError("bad-setting", name=f"{name} of {file}", expected="a finite number", found=str(value)[:40])
-    try:
-        pattern = re.compile(lora.pattern)
-    except re.error as e:
-        found = f"{lora.pattern[:80]} ({e})"
-        raise RwkvError("bad-setting", name=f"the pattern for {file}", expected="a regular expression", found=found) from None
+    patterns = _patterns(lora)
     table = read_table(lora.source)
     tensors = {short: table.tensors[long] for short, long in normalise(table.tensors).items()}
     _refuse_foreign(file, tensors)
@@ -106,11 +119,39 @@ def _changes(checkpoint: Checkpoint, lora: Lora) -> list[_Change]:
         else:
             whole[name] = t
     st = any("Ast" in parts or "Bst" in parts for parts in factors.values())
-    changes = [_factors(checkpoint, lora, base, parts, numbers) for base, parts in factors.items()]
-    changes += [_whole(checkpoint, lora, name, t, numbers, st) for name, t in whole.items() if not (st and name in NEVER)]
-    if not changes:
+    targets = {name: _target(checkpoint, file, name) for name in [*factors, *whole] if not (st and name in NEVER)}
+    if not targets:
         raise RwkvError("lora-mismatch", file=file, name="the file", expected="a LoRA", found="without tensors for this model")
-    return [change for change in changes if pattern.search(change.name)]
+    for pattern, _ in patterns:
+        if not any(pattern.search(t.name) for t in targets.values()):
+            expected = f"found in the name of a tensor that the file changes ({', '.join(t.name for t in targets.values())[:200]})"
+            raise RwkvError("bad-setting", name=f"a pattern for {file}", expected=expected, found=pattern.pattern[:80])
+    changes = []
+    for name, target in targets.items():
+        found = [alpha for pattern, alpha in patterns if pattern.search(target.name)]
+        alpha, blend = found[-1] if found else 0.0, lora.blend
+        parts = factors.get(name)
+        change = (
+            _factors(file, alpha, name, target, parts, numbers) if parts else _whole(file, alpha, blend, target, whole[name], numbers, st)
+        )
+        changes += [change] if found else []  # checked all the same
+    return changes
+
+
+def _patterns(lora: Lora) -> list[tuple[re.Pattern[str], float]]:
+    """The alphas, and what they are for. RwkvError `bad-setting`."""
+    file, table = lora.source.name, lora.alpha if isinstance(lora.alpha, Mapping) else {"": lora.alpha}
+    for name, value in (*(("alpha", alpha) for alpha in table.values()), ("blend", lora.blend)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise RwkvError("bad-setting", name=f"{name} of {file}", expected="a finite number", found=str(value)[:40])
+    patterns = []
+    for pattern, alpha in table.items():
+        try:
+            patterns.append((re.compile(pattern), alpha))
+        except re.error as e:
+            found = f"{pattern[:80]} ({e})"
+            raise RwkvError("bad-setting", name=f"a pattern for {file}", expected="a regular expression", found=found) from None
+    return patterns
 
 
 def _refuse_foreign(file: str, tensors: Mapping[str, TensorInfo]) -> None:
@@ -130,9 +171,8 @@ def _target(checkpoint: Checkpoint, file: str, name: str) -> TensorInfo:
 
 
 def _factors(
-    checkpoint: Checkpoint, lora: Lora, base: str, parts: Mapping[str, TensorInfo], numbers: Callable[[TensorInfo], F32]
+    file: str, alpha: float, base: str, target: TensorInfo, parts: Mapping[str, TensorInfo], numbers: Callable[[TensorInfo], F32]
 ) -> _Change:
-    file, target = lora.source.name, _target(checkpoint, lora.source.name, base)
     a, b = parts.get("A") or parts.get("Ast"), parts.get("B") or parts.get("Bst")
     if a is None or b is None or len(parts) != 2:
         raise RwkvError("lora-mismatch", file=file, name=base, expected="two factors", found=f"{len(parts)} ({', '.join(sorted(parts))})")
@@ -145,7 +185,7 @@ def _factors(
         found = f"{_text(b.shape)} times {_text(a.shape)}"
         raise RwkvError("lora-mismatch", file=file, name=base, expected=f"{rows} × rank times rank × {columns}", found=found)
     turned = shapes[a.shape] if rank != columns else "Ast" in parts
-    scale = lora.alpha / rank
+    scale = alpha / rank
 
     def apply(w: F32, first: int) -> F32:
         left, right = numbers(b)[first : first + len(w)], numbers(a)
@@ -155,12 +195,13 @@ def _factors(
     return _Change(target.name, apply)
 
 
-def _whole(checkpoint: Checkpoint, lora: Lora, name: str, t: TensorInfo, numbers: Callable[[TensorInfo], F32], st: bool) -> _Change:
-    file, target = lora.source.name, _target(checkpoint, lora.source.name, name)
+def _whole(
+    file: str, alpha: float, blend: float, target: TensorInfo, t: TensorInfo, numbers: Callable[[TensorInfo], F32], st: bool
+) -> _Change:
     vector = sum(n > 1 for n in target.shape) < 2
     swapped = (*target.shape[:-2], *target.shape[:-3:-1])
     if prod(t.shape) != prod(target.shape) or not vector and t.shape not in (target.shape, swapped):
-        raise RwkvError("lora-mismatch", file=file, name=name, expected=_text(target.shape), found=_text(t.shape))
+        raise RwkvError("lora-mismatch", file=file, name=t.name, expected=_text(target.shape), found=_text(t.shape))
     matrix = len(target.shape) == 2 and target.name.endswith(".weight")
     turned = not vector and t.shape != target.shape
 
@@ -168,9 +209,9 @@ def _whole(checkpoint: Checkpoint, lora: Lora, name: str, t: TensorInfo, numbers
         own = numbers(t)
         own = (own.swapaxes(-1, -2) if turned else own.reshape(target.shape))[first : first + len(w)] if target.shape else own
         if matrix:
-            out: F32 = w + np.float32(lora.alpha) * own if st else own
+            out: F32 = w + np.float32(alpha) * own if st else own
         else:
-            out = own if lora.blend == 1 else np.float32(lora.blend) * own + np.float32(1 - lora.blend) * w
+            out = own if blend == 1 else np.float32(blend) * own + np.float32(1 - blend) * w
         return out
 
     return _Change(target.name, apply)

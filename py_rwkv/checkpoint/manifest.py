@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
-from py_rwkv.checkpoint.layout import layout
+from py_rwkv.checkpoint.layout import layout, start_layout
 from py_rwkv.checkpoint.safetensors import ITEMSIZE
 from py_rwkv.errors import RwkvError
 from py_rwkv.models.config import Config
 from py_rwkv.quant import ENCODINGS, parse_strategy
+from py_rwkv.tokenizer import MAX_FILE, check_size
 
 FORMAT, VERSION = "py_rwkv-model", 1
 MAX_SHARD = 64 << 20  # what a reader accepts; the writer stays below 32 MiB
@@ -47,6 +50,17 @@ class Shard(NamedTuple):
 
     sha256: str
     bytes: int
+
+
+class TokenizerFile(NamedTuple):
+    """A file `SHA256.json` (`bpe`) or `SHA256.txt` (`vocabulary`) of `bytes` bytes; ids from `tokens` on are no tokens."""
+
+    sha256: str
+    bytes: int
+    tokens: int
+
+
+FILE_KINDS = {"bpe": ".json", "vocabulary": ".txt"}  # tokenizers that are a file: its ending
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,7 @@ RANGES |= {"penalty_decay": (0, 1), "max_tokens": (1, 1 << 24)}
 
 @dataclass(frozen=True)
 class Manifest:
-    """One model. `quantization` is a strategy string, `tokenizer` what `choose_tokenizer` gives, `template` the id of a prompt
+    """One model. `quantization` is a strategy string, `tokenizer` what `choose_tokenizer` gives or the kind of `tokenizer_file`, `template` the id of a prompt
     template; `card` and `source` are texts for people."""
 
     name: str
@@ -100,16 +114,35 @@ class Manifest:
     shards: tuple[Shard, ...]
     card: dict[str, str] = field(default_factory=dict)
     source: dict[str, str | int] = field(default_factory=dict)
+    tokenizer_file: TokenizerFile | None = None
 
     @property
     def total_bytes(self) -> int:
         """Of all shards: the size of the download."""
         return sum(s.bytes for s in self.shards)
 
+    @property
+    def tokenizer_name(self) -> str:
+        """The name of the tokenizer's file beside the shards; "" if it is built in."""
+        return self.tokenizer_file.sha256 + FILE_KINDS[self.tokenizer] if self.tokenizer_file else ""
+
+    @cached_property
+    def model_hash(self) -> str:
+        """sha256 over what determines the numbers: config, quantization, and the shards that hold weights, in order. Name, template, tokenizer and a
+        default state (whose tensors have shards of their own) do not count."""
+        weights = {p.shard for name, t in self.tensors.items() if not name.startswith("state.") for p in t.pieces}
+        facts = {
+            "config": self.config.to_json(),
+            "quantization": self.quantization,
+            "shards": [self.shards[i].sha256 for i in sorted(weights)],
+        }
+        return sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
     def to_json(self) -> str:
         """One line per tensor, so that a person can read it."""
         plain = {name: getattr(self, name) for name in ("name", "quantization", "tokenizer", "template", "card", "source", "total_bytes")}
         head = {"format": FORMAT, "format_version": VERSION, **plain, "config": self.config.to_json(), "sampling": asdict(self.sampling)}
+        head |= {"tokenizer_file": self.tokenizer_file._asdict()} if self.tokenizer_file else {}
         lines = [f"  {_dump(key)}: {_dump(value)}" for key, value in head.items()]
         shards = ",\n".join(f"    {_dump(s._asdict())}" for s in self.shards)
         tensors = ",\n".join(f"    {_dump(name)}: {_dump(asdict(t))}" for name, t in self.tensors.items())
@@ -128,7 +161,7 @@ class Manifest:
         _need(version == VERSION, f"it has format version {str(version)[:20]}; this program reads version {VERSION}")
         texts = {"name": 200, "quantization": 200, "tokenizer": 40, "template": 40}
         others = {"format", "format_version", "config", "sampling", "tensors", "shards", "total_bytes"}
-        _table(data, "the manifest", {*texts, *others}, {"card", "source"})
+        _table(data, "the manifest", {*texts, *others}, {"card", "source", "tokenizer_file"})
         for key, limit in texts.items():
             _need(isinstance(data[key], str) and 0 < len(data[key]) <= limit, f"{key} must be a text of at most {limit} characters")
         shards = tuple(_shard(s) for s in _list(data["shards"], "shards", 1 << 16))
@@ -141,22 +174,36 @@ class Manifest:
             shards=shards,
             card=_texts(data, "card"),
             source=_texts(data, "source"),
+            tokenizer_file=_tokenizer_file(data.get("tokenizer_file")),
         )
         _need(data["total_bytes"] == manifest.total_bytes, "total_bytes is not the sum of its shards")
         _no_overlap(tensors)
+        check_tokenizer(manifest)
         check_layout(manifest)
         return manifest
 
 
 def choose_tokenizer(vocab: int) -> str:
     """By the size of the vocabulary: `world`, `20b`, `bytes`, or `unknown` (somebody must say)."""
-    return {65536: "world", 256: "bytes"}.get(vocab, "20b" if 50277 <= vocab <= 50304 else "unknown")
+    if vocab == 256:
+        return "bytes"
+    return "world" if 65530 <= vocab <= 65536 else "20b" if 50277 <= vocab <= 50304 else "unknown"
+
+
+def check_tokenizer(manifest: Manifest) -> None:
+    """The tokenizer's file is there where its kind needs one, and its vocabulary is that of the model. RwkvErrors `bad-manifest`, `tokenizer-mismatch`."""
+    name, file = manifest.tokenizer, manifest.tokenizer_file
+    _need((name in FILE_KINDS) == (file is not None), f"the tokenizer {name} and tokenizer_file do not go together")
+    if file:
+        check_size(name, file.tokens, manifest.config.vocab)
 
 
 def check_layout(manifest: Manifest) -> None:
     """The stored tensors are exactly those that the config and the strategy make (`bad-manifest` otherwise)."""
     strategy, left = parse_strategy(manifest.quantization), dict(manifest.tensors)
     for t in layout(manifest.config):
+        if t.optional and t.name not in left:
+            continue
         _need(t.name in left, f"the tensor {t.name} is missing")
         rows = t.rows
         wanted: dict[str, tuple[str, tuple[int, ...]]] = {"": ("F32", (t.columns,))}
@@ -170,6 +217,9 @@ def check_layout(manifest: Manifest) -> None:
             found = left.pop(t.name + suffix, None)
             good = found is not None and (found.dtype, found.shape) == (dtype, shape)
             _need(good, f"{t.name + suffix} must be {dtype} {list(shape)}, not {found and [found.dtype, *found.shape]}")
+    for name, length in start_layout(manifest.config).items():
+        if start := left.pop(name, None):
+            _need((start.dtype, start.shape) == ("F32", (length,)), f"{name} must be F32 [{length}], not {start.dtype} {list(start.shape)}")
     _need(not left, f"the tensor {next(iter(left), '')} belongs to no model of this config")
 
 
@@ -203,6 +253,16 @@ def _shard(data: object) -> Shard:
     _need(isinstance(digest, str) and bool(re.fullmatch(r"[0-9a-f]{64}", digest)), "a shard's sha256 is not 64 hexadecimal digits")
     _need(_natural(size) and 0 < size <= MAX_SHARD, "a shard has an absurd size")
     return Shard(digest, size)
+
+
+def _tokenizer_file(data: object) -> TokenizerFile | None:
+    if data is None:
+        return None
+    table = _table(data, "tokenizer_file", {"sha256", "bytes", "tokens"})
+    _shard({"sha256": table["sha256"], "bytes": 1})
+    good = _natural(table["bytes"]) and 0 < table["bytes"] <= MAX_FILE and _natural(table["tokens"])
+    _need(good, "tokenizer_file has an absurd size")
+    return TokenizerFile(**table)
 
 
 def _texts(data: dict[str, Any], key: str) -> dict[str, Any]:

@@ -18,14 +18,24 @@ class Shards(Protocol):
         """The whole file; RwkvError `missing-shard` or `shard-mismatch` unless its sha256 is right."""
         ...
 
+    def tokenizer(self) -> bytes | None:
+        """The tokenizer's file, if the manifest has one; RwkvErrors as above."""
+        ...
+
 
 class DirectoryShards:
-    def __init__(self, path: Path, shards: tuple[Shard, ...]) -> None:
-        self.path, self.shards = path, shards
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path, self.manifest = path, manifest
 
     def read(self, index: int) -> bytes:
-        shard = self.shards[index]
-        name = f"{shard.sha256}.safetensors"
+        shard = self.manifest.shards[index]
+        return self._verified(f"{shard.sha256}.safetensors", shard)
+
+    def tokenizer(self) -> bytes | None:
+        file = self.manifest.tokenizer_file
+        return self._verified(self.manifest.tokenizer_name, Shard(file.sha256, file.bytes)) if file else None
+
+    def _verified(self, name: str, shard: Shard) -> bytes:
         try:
             data = (self.path / name).read_bytes()
         except FileNotFoundError:
@@ -36,11 +46,24 @@ class DirectoryShards:
 
 
 class MemoryShards:
-    def __init__(self, shards: tuple[Shard, ...], data: dict[str, bytes]) -> None:
-        self.shards, self.data = shards, data
+    def __init__(self, shards: tuple[Shard, ...], data: dict[str, bytes], tokenizer: bytes | None = None) -> None:
+        self.shards, self.data, self._tokenizer = shards, data, tokenizer
 
     def read(self, index: int) -> bytes:
         return self.data[self.shards[index].sha256]
+
+    def tokenizer(self) -> bytes | None:
+        return self._tokenizer
+
+
+class OtherTokenizer:
+    """The same shards, with another tokenizer's file or none."""
+
+    def __init__(self, shards: Shards, tokenizer: bytes | None) -> None:
+        self.read, self._tokenizer = shards.read, tokenizer
+
+    def tokenizer(self) -> bytes | None:
+        return self._tokenizer
 
 
 def verified(shard: Shard, data: bytes) -> bytes:
@@ -64,4 +87,4 @@ def open_model_dir(path: str | os.PathLike[str]) -> tuple[Manifest, DirectorySha
     except OSError as e:
         raise RwkvError("unreadable-file", name=str(file), reason=e.strerror or str(e)) from e
     manifest = Manifest.from_json(text)
-    return manifest, DirectoryShards(folder, manifest.shards)
+    return manifest, DirectoryShards(folder, manifest)

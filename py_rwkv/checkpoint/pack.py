@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, to_f32
+from py_rwkv.checkpoint.embedding import NORMALIZED, fold
 from py_rwkv.checkpoint.layout import Fold, Packed, layout
+from py_rwkv.checkpoint.quantizer import NumpyQuantizer, Quantizer, Rows
 from py_rwkv.checkpoint.safetensors import Piece
 from py_rwkv.errors import RwkvError
 from py_rwkv.lazy import np
@@ -19,10 +21,8 @@ if TYPE_CHECKING:
 
     from py_rwkv.quant.encoding import F32, Parts
 
-AT_ONCE = 1 << 20  # weights per block of rows
 
-
-def pack(checkpoint: Checkpoint, config: Config, strategy: Strategy) -> Iterator[Piece]:
+async def pack(checkpoint: Checkpoint, config: Config, strategy: Strategy, quantizer: Quantizer | None = None) -> AsyncGenerator[Piece]:
     """The packed tensors of `layout(config)`, each matrix as its parts (`NAME.rows` if rows repeat, then `NAME.scale`, then `NAME`).
 
     RwkvError: `bad-weights` (NaN or infinity, named), `weights-too-large`, `unsupported-dtype`, and whatever reading raises.
@@ -31,8 +31,9 @@ def pack(checkpoint: Checkpoint, config: Config, strategy: Strategy) -> Iterator
         if t.kind == "vector":
             yield _piece(t.name, _vector(checkpoint, t))
         else:
-            parts = _matrix(checkpoint, t, ENCODINGS[strategy.encoding(t.name)])
-            yield from (_piece(t.name + suffix, parts.pop(suffix)) for suffix in sorted(parts, key=(".rows", ".scale", "").index))
+            parts = await _matrix(checkpoint, t, ENCODINGS[strategy.encoding(t.name)], quantizer or NumpyQuantizer())
+            for suffix in sorted(parts, key=(".rows", ".scale", "").index):
+                yield _piece(t.name + suffix, parts.pop(suffix))
 
 
 def check_dtypes(checkpoint: Checkpoint, config: Config) -> None:
@@ -53,45 +54,62 @@ def _vector(checkpoint: Checkpoint, t: Packed) -> F32:
 FOLDS: dict[Fold, Callable[[Any], Any]] = {"complement": lambda v: 1 - v, "exp": lambda v: np.exp(v), "decay": lambda v: np.exp(-np.exp(v))}
 
 
-def _matrix(checkpoint: Checkpoint, t: Packed, encoding: Encoding) -> Parts:
+async def _matrix(checkpoint: Checkpoint, t: Packed, encoding: Encoding, quantizer: Quantizer) -> Parts:
     """The parts of one matrix. Each distinct row is encoded once, and also stored once if more than half of the rows are repetitions."""
     norm = layer_norm(checkpoint, "blocks.0.ln0") if t.name == "emb.weight" else None
     index = np.empty(t.rows, np.uint32)  # for every row: the number of its distinct row
     seen: dict[bytes, int] = {}
-    encoded: list[Parts] = []
-    for first, raw, block in _blocks(checkpoint, t):
-        new = []
-        for i, row in enumerate(raw):
-            before = len(seen)
-            index[first + i] = seen.setdefault(blake2b(row, digest_size=16).digest(), before)
-            if len(seen) > before:
-                new.append(i)
-        if not new:
+    parts: Parts = {suffix: np.empty(shape, NUMPY[dtype]) for suffix, (dtype, shape) in encoding.layout(t.rows, t.columns).items()}
+    for first, rows in _blocks(checkpoint, t, quantizer.weights):
+        done = len(seen)
+        if not (rows := _distinct(rows, seen, index[first:])).data:
             continue
-        w = _finite(t.name, block[new] if len(new) < len(block) else block)
-        w = _finite(t.name, norm(w)) if norm else w
-        if (largest := float(np.abs(w).max())) > encoding.largest:
+        largest = _finite_largest(t.name, rows)
+        if norm:
+            rows = Rows("F32", rows.columns, norm(rows.f32()).tobytes())
+            largest = _finite_largest(t.name, rows)
+        if largest > encoding.largest:
             raise RwkvError("weights-too-large", name=t.name, found=f"{largest:g}", encoding=encoding.name, limit=f"{encoding.largest:g}")
-        padded = np.zeros((len(w), t.columns), np.float32)
-        padded[:, : w.shape[1]] = w
-        encoded.append(encoding.encode(padded))
-    parts = {suffix: np.concatenate([e.pop(suffix) for e in encoded]) for suffix in list(encoded[0])}
+        for suffix, part in (await quantizer.encode(encoding.name, rows)).items():
+            parts[suffix][done : len(seen)] = part
+    if len(seen) == t.rows:
+        return parts
     if len(seen) * 2 < t.rows:
-        return {".rows": index.astype(np.uint16 if len(seen) <= 1 << 16 else np.uint32), **parts}
-    return {suffix: part if len(seen) == t.rows else part[index] for suffix, part in parts.items()}
+        index = index.astype(np.uint16 if len(seen) <= 1 << 16 else np.uint32)
+        return {".rows": index, **{suffix: parts.pop(suffix)[: len(seen)].copy() for suffix in list(parts)}}
+    return {suffix: parts.pop(suffix)[index] for suffix in list(parts)}
 
 
-def _blocks(checkpoint: Checkpoint, t: Packed) -> Iterator[tuple[int, list[bytes], F32]]:
-    """(first row, each row's bytes, the rows in f32): in the file's order, or transposed for the low-rank factors."""
+def _distinct(rows: Rows, seen: dict[bytes, int], index: NDArray[Any]) -> Rows:
+    """The rows that are not in `seen` yet, which gets them; `index` gets the number of each row."""
+    new, data, size = [], memoryview(rows.data), rows.row_bytes
+    for i in range(len(rows)):
+        before = len(seen)
+        index[i] = seen.setdefault(blake2b(data[i * size : (i + 1) * size], digest_size=16).digest(), before)
+        if len(seen) > before:
+            new.append(i)
+    if len(new) == len(rows):
+        return rows
+    return Rows(rows.dtype, rows.columns, b"".join([data[i * size : (i + 1) * size] for i in new]))
+
+
+def _blocks(checkpoint: Checkpoint, t: Packed, weights: int) -> Iterator[tuple[int, Rows]]:
+    """(first row, some rows): in the file's order, or transposed for the low-rank factors."""
     info = checkpoint.tensors[t.source]
     if t.kind in ("factor", "factors"):
         w = _factors(checkpoint.f32(t.source), t)
-        yield 0, [row.tobytes() for row in w], w
+        step = _rows_at_once(w.shape[1], weights)
+        for first in range(0, t.rows, step):
+            yield first, Rows("F32", w.shape[1], w[first : first + step].tobytes())
         return
-    step, row = max(1, AT_ONCE // info.shape[1]), info.nbytes // info.shape[0]
+    step = _rows_at_once(info.shape[1], weights)
     for first in range(0, t.rows, step):
-        data = checkpoint.read(t.source, first, min(step, t.rows - first))
-        yield first, [data[at : at + row] for at in range(0, len(data), row)], to_f32(t.name, info.dtype, data).reshape(-1, info.shape[1])
+        yield first, Rows(info.dtype, info.shape[1], checkpoint.read(t.source, first, min(step, t.rows - first)))
+
+
+def _rows_at_once(columns: int, weights: int) -> int:
+    """Whole blocks of 64 columns count: that is how encodings divide a row."""
+    return max(1, weights // (-(-columns // 64) * 64))
 
 
 def _factors(w: F32, t: Packed) -> F32:
@@ -106,14 +124,8 @@ def _factors(w: F32, t: Packed) -> F32:
 def layer_norm(checkpoint: Checkpoint, name: str) -> Callable[[F32], F32]:
     """The LayerNorm `name` of the checkpoint as a function of rows f32 [n, C]."""
     gain, bias = (_finite(part, checkpoint.f32(part)).reshape(-1) for part in (f"{name}.weight", f"{name}.bias"))
-
-    def norm(x: F32) -> F32:
-        with np.errstate(under="ignore", over="ignore", invalid="ignore"):  # the caller looks at the result
-            x = x - x.mean(axis=1, keepdims=True)
-            out: F32 = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + np.float32(1e-5)) * gain + bias
-        return out
-
-    return norm
+    normalized = NORMALIZED.items() <= checkpoint.metadata.items()
+    return lambda x: fold(x, gain, bias, normalized=normalized)
 
 
 def _finite(name: str, w: F32) -> F32:
@@ -122,8 +134,15 @@ def _finite(name: str, w: F32) -> F32:
     return w
 
 
-DTYPES = {"float32": "F32", "float16": "F16", "int8": "I8", "uint16": "U16", "uint32": "U32", "uint8": "U8"}
+def _finite_largest(name: str, rows: Rows) -> float:
+    if (largest := rows.largest()) == float("inf"):
+        raise RwkvError("bad-weights", name=name)
+    return largest
+
+
+NUMPY = {"F32": "f4", "F16": "f2", "I8": "i1", "U16": "u2", "U32": "u4", "U8": "u1"}
+DTYPES = {np_type: dtype for dtype, np_type in NUMPY.items()}
 
 
 def _piece(name: str, array: NDArray[Any]) -> Piece:
-    return Piece(name, DTYPES[array.dtype.name], array.shape, np.ascontiguousarray(array).data.cast("B"))
+    return Piece(name, DTYPES[array.dtype.str[1:]], array.shape, np.ascontiguousarray(array).data.cast("B"))

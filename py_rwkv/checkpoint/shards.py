@@ -19,7 +19,7 @@ from py_rwkv.checkpoint.safetensors import Piece, header
 from py_rwkv.errors import RwkvError
 
 LIMIT = 32 << 20
-SHARD_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
+SHARD_NAME = re.compile(r"[0-9a-f]{64}\.(safetensors|json|txt)")  # or a tokenizer's file
 HEADER_PER_TENSOR = 160  # more than a header entry takes, beside the name
 
 
@@ -27,6 +27,9 @@ class Sink(Protocol):
     """Takes shards as they are made; the model exists when `finish` returns, and nothing of it after `abort`."""
 
     def shard(self, sha256: str, data: bytes) -> None: ...
+    def tokenizer(self, name: str, data: bytes) -> None:
+        """The file that the manifest calls `tokenizer_name`, if it has one."""
+
     def finish(self, manifest: Manifest) -> None: ...
     def abort(self) -> None: ...
 
@@ -59,6 +62,10 @@ class ShardWriter:
                 self._flush()
             else:
                 raise RwkvError("internal", reason=f"four rows of {tensor.name} ({4 * row} bytes) do not fit into a shard")
+
+    def cut(self) -> None:
+        """What comes next goes into a new shard."""
+        self._flush()
 
     def close(self) -> None:
         self._flush()
@@ -97,10 +104,14 @@ class MemorySink:
 
     def __init__(self) -> None:
         self.shards: dict[str, bytes] = {}
+        self.tokenizer_file: bytes | None = None
         self.manifest: Manifest | None = None
 
     def shard(self, sha256: str, data: bytes) -> None:
         self.shards[sha256] = data
+
+    def tokenizer(self, name: str, data: bytes) -> None:
+        self.tokenizer_file = data
 
     def finish(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -129,6 +140,9 @@ class DirectorySink:
 
     def shard(self, sha256: str, data: bytes) -> None:
         self._write(f"{sha256}.safetensors", data)
+
+    def tokenizer(self, name: str, data: bytes) -> None:
+        self._write(name, data)
 
     def finish(self, manifest: Manifest) -> None:
         self._write("manifest.json", manifest.to_json().encode())

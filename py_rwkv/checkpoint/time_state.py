@@ -7,12 +7,14 @@ nothing in them says so: they are told by their name, format and precision, and 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from py_rwkv.checkpoint.pth import PthTensor
 from py_rwkv.checkpoint.source import ByteSource
+from py_rwkv.checkpoint.state_file import Kind, State, decode_state, is_state_file
 from py_rwkv.errors import RwkvError
 from py_rwkv.lazy import np
 from py_rwkv.models.config import Config
@@ -22,6 +24,23 @@ if TYPE_CHECKING:
 
 Layout = Literal["official", "web-rwkv"]
 NAME = re.compile(r"blocks\.(\d{1,6})\.att\.time_state")
+
+
+def open_state(source: ByteSource, config: Config, layout: Layout | None = None) -> State:
+    """The state in a file, told by its content: one of ours, or a state-tuned one (its note `time_state` says which layout it was taken for).
+
+    RwkvErrors of `decode_state` or `read_time_state`. Whether it belongs to a model's weights is for `check_state` to say.
+    """
+    if is_state_file(source):
+        return decode_state(source)
+    tuned = read_time_state(source, config, layout)
+    note = tuned.layout if tuned.certain else f"{tuned.layout} (guessed)"
+    return _state(config, tuned.layers, source.name, {"time_state": note})
+
+
+def _state(config: Config, layers: Mapping[int, F32], source: str, notes: Mapping[str, str]) -> State:
+    zero = State.zero(Kind.of(config))
+    return replace(zero.with_arrays(wkv=np.stack([layers[i] for i in sorted(layers)])), source=source, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -49,9 +68,11 @@ def read_time_state(source: ByteSource, config: Config, layout: Layout | None = 
     return TimeState(_layers(checkpoint, config, layout or "official"), layout or "official", True)
 
 
-def default_state(checkpoint: Checkpoint, config: Config) -> dict[int, F32] | None:
+def default_state(checkpoint: Checkpoint, config: Config) -> State | None:
     """The initial state inside a model file (merged by training scripts), or None. `Checkpoint` has already turned a web-rwkv one."""
-    return _layers(checkpoint, config, "official") if any(NAME.fullmatch(name) for name in checkpoint.tensors) else None
+    if not any(NAME.fullmatch(name) for name in checkpoint.tensors):
+        return None
+    return _state(config, _layers(checkpoint, config, "official"), checkpoint.name, {})
 
 
 def is_model(checkpoint: Checkpoint) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from py_rwkv.quant.encoding import F32, Parts
 
+SUFFIXES = sorted({suffix for e in ENCODINGS.values() for suffix in e.layout(64, 64)})
 NUMPY = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1", "U16": "<u2", "U32": "<u4"}
 
 
@@ -33,7 +34,7 @@ class Weights:
 
     def parts(self, name: str) -> Parts:
         """A matrix as its encoding's parts {suffix: array}, or a vector as {"": f32 [n]}; repeated rows expanded."""
-        suffixes = [s for s in ("", ".scale") if name + s in self.manifest.tensors]
+        suffixes = [s for s in SUFFIXES if name + s in self.manifest.tensors]
         parts = {s: self.stored(name + s) for s in suffixes}
         if name + ".rows" not in self.manifest.tensors:
             return parts

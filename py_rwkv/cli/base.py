@@ -26,16 +26,37 @@ class Commands:
         if model:
             c.add_argument("model", metavar="MODEL", help=MODEL)
             c.add_argument("--device", choices=DEVICES, default="auto", help="auto: the GPU if there is one, else numpy")
-            c.add_argument("--quant", metavar="STRATEGY", help="for a checkpoint: f32, f16, int8, …; default: the precision of the file")
+            c.add_argument(
+                "--quant",
+                metavar="STRATEGY",
+                help="for a checkpoint: f32, f16, int8, int4, nf4, or e.g. `nf4, head=int8`; default: the precision of the file",
+            )
+            checkpoint_options(c)
         return c
 
 
-async def opened(args: argparse.Namespace) -> Any:
+def checkpoint_options(c: argparse.ArgumentParser) -> None:
+    """What may be done to a checkpoint before it is packed."""
+    text = "merge a LoRA file into a checkpoint first; may be repeated; `FILE:PATTERN=ALPHA,…` for some tensors (docs/formats.md)"
+    c.add_argument("--lora", action="append", default=[], metavar="FILE:ALPHA", help=text)
+    c.add_argument("--group-norm-eps", type=float, metavar="E", help="for a checkpoint; default 64e-5; rwkv.cpp's V5 files want 1e-5")
+    text = "world, bytes, none, a Hugging Face tokenizer.json, or a vocabulary in World format; default: what the model says"
+    c.add_argument("--tokenizer", metavar="NAME|FILE", help=text)
+
+
+async def opened(args: argparse.Namespace, **more: Any) -> Any:
+    """The engine that the options name; `more` goes to `open_model`."""
     from py_rwkv.native import open_model
 
     with Bar() as bar:
         warn = lambda e: print(f"py-rwkv: {e.message} Running on the CPU with numpy.", file=sys.stderr)  # noqa: E731
-        return await open_model(args.model, args.device, quantization=args.quant, progress=bar, warn=warn)
+        given = {
+            "loras": getattr(args, "lora", ()),
+            "group_norm_eps": getattr(args, "group_norm_eps", None),
+            "tokenizer": getattr(args, "tokenizer", None),
+        }
+        more = {"quantization": args.quant, **given, **more}
+        return await open_model(args.model, args.device, progress=bar, warn=warn, **more)
 
 
 class Bar:

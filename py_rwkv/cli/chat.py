@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from py_rwkv.cli.base import Commands, opened
+from py_rwkv.cli.state import feed_rest, keep, read_start, start_options, started
 from py_rwkv.errors import RwkvError
+
+if TYPE_CHECKING:
+    from py_rwkv.checkpoint.state_file import State
+    from py_rwkv.runtime.engine import Engine
+
+MESSAGES = "messages"  # the note of a state file that holds a conversation
 
 
 def register(commands: Commands) -> None:
     c = commands.add("generate", generate, "Continue a text.")
     c.add_argument("-p", "--prompt", required=True, metavar="TEXT")
     sampling(c)
+    states(c)
     c = commands.add("chat", chat, "Talk with a model. /new starts afresh, /quit ends.")
     c.add_argument("--system", metavar="TEXT")
     c.add_argument("-p", "--prompt", metavar="TEXT", help="ask once and exit")
     sampling(c)
+    states(c)
 
 
 def sampling(c: argparse.ArgumentParser) -> None:
@@ -30,6 +40,11 @@ def sampling(c: argparse.ArgumentParser) -> None:
     c.add_argument("--seed", type=int, metavar="S")
     c.add_argument("--stop", action="append", metavar="TEXT", help="may be repeated")
     c.add_argument("--stats", action="store_true", help="print speeds at the end")
+
+
+def states(c: argparse.ArgumentParser) -> None:
+    start_options(c)
+    c.add_argument("--save-state", metavar="FILE", help="save the state at the end, to go on from it with --state")
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -60,9 +75,14 @@ def generate(args: argparse.Namespace) -> None:
     from py_rwkv.chat.service import ChatService
 
     async def run() -> None:
-        service = ChatService(await opened(args), 1)
+        engine, state = await started(args)
+        service = ChatService(engine, 1)
         print(args.prompt, end="", flush=True)
-        await printed(service.stream({"prompt": args.prompt, **settings(args)}), args.stats)
+        text = await printed(service.stream({"prompt": args.prompt, **settings(args)}), args.stats)
+        if args.save_state:
+            [session] = service.sessions
+            await feed_rest(session, args.prompt + text)
+            await keep(args.save_state, session, state, {})
 
     asyncio.run(run())
 
@@ -71,13 +91,21 @@ def chat(args: argparse.Namespace) -> None:
     from py_rwkv.chat.service import ChatService
 
     async def run() -> None:
-        service = ChatService(await opened(args), 1)
-        start = [{"role": "system", "content": args.system}] if args.system else []
-        messages = list(start)
+        engine: Engine = await opened(args)
+        state = read_start(args, engine.config)
+        messages = list(start := [{"role": "system", "content": args.system}] if args.system else [])
+        earlier = conversation(state) if state else []
+        if state and not earlier:
+            engine.set_start(state, force=args.force_state)
+        service = ChatService(engine, 1)
+        [session] = service.sessions
+        if state and earlier:  # a conversation goes on; where it cannot (edited, another template) the messages are read again
+            session.set_state(state, force=args.force_state)
+            messages = earlier
         while True:
             text = args.prompt or read_line()
             if text is None or text == "/quit":
-                return
+                break
             if text == "/new":
                 messages = list(start)
             elif text:
@@ -92,9 +120,22 @@ def chat(args: argparse.Namespace) -> None:
                 else:
                     messages.append({"role": "assistant", "content": answer})
             if args.prompt:
-                return
+                break
+        if args.save_state:
+            await keep(args.save_state, session, None if earlier else state, {MESSAGES: json.dumps(messages, ensure_ascii=False)})
 
     asyncio.run(run())
+
+
+def conversation(state: State) -> list[dict[str, Any]]:
+    """The messages a state was saved with; none for other states."""
+    try:
+        messages = json.loads(state.notes.get(MESSAGES, "[]"))
+    except (ValueError, RecursionError):
+        messages = None
+    if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
+        raise RwkvError("bad-state", file=state.source, reason="its note `messages` is no conversation")
+    return messages
 
 
 def read_line() -> str | None:

@@ -15,6 +15,8 @@ class Device(Protocol):
 
     kind: str  # "numpy" | "wgpu" | "webgpu"
     adapter: str  # a name for people
+    loops: bool  # `run` takes `then` and `times`
+    blocking: bool  # `run` works until it is done and never lets the event loop run
     limits: Limits
     decode: Tuning  # tile sizes this device wants for one-row programs
     prefill: Tuning
@@ -28,8 +30,20 @@ class Device(Protocol):
     async def upload(self, shard: Any, uploads: Sequence[Upload]) -> None:
         """Copy pieces of a shard (bytes, or the page's handle of one) into weight buffers."""
 
-    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0) -> bytes:
-        """One replay. Returns the first `nbytes` of the buffer `read`, or waits for the end of the work when nothing is read."""
+    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0, *, then: str = "", times: int = 1) -> bytes:
+        """One replay, or one of `program` and then `then`, as often as `times` says, all in one submit.
+
+        Returns the first `nbytes` of the buffer `read`, or waits for the end of the work when nothing is read.
+        """
+
+    def write(self, buffer: str, at: int, data: bytes) -> None:
+        """Put bytes (a multiple of 4) at byte `at` of a buffer, before the next replay."""
+
+    def clear(self, buffer: str, at: int, nbytes: int) -> None:
+        """Zeros (a multiple of 4 bytes) at byte `at` of a buffer."""
+
+    async def read(self, buffer: str, nbytes: int) -> bytes:
+        """The first bytes of an output buffer, as the last replay left them."""
 
     async def read_state(self, slot: int) -> dict[str, bytes]:
         """The recurrent state of a slot: buffer name → f32 bytes."""

@@ -18,6 +18,8 @@ class BrowserDevice:
     """`gpu` is a `Gpu` of gpu.js; shards are ArrayBuffers that stay on the JavaScript side."""
 
     kind = "webgpu"
+    blocking = False
+    loops = True
 
     def __init__(self, gpu: Any) -> None:
         self.gpu = gpu
@@ -26,6 +28,7 @@ class BrowserDevice:
         self.decode = SOFTWARE if gpu.software else HARDWARE
         self.prefill = prefill_tuning(self.decode)
         self.buffers: dict[str, Buffer] = {}
+        self._lists: dict[tuple[str, ...], Any] = {}
 
     async def allocate(self, programs: Sequence[Program]) -> None:
         self.buffers = merged_buffers(programs)
@@ -43,9 +46,25 @@ class BrowserDevice:
         finally:
             proxy.destroy()
 
-    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0) -> bytes:
-        out = await call(self.gpu.run, program, to_js(step.encode()), step.rows, step.runs, step.outputs, read, nbytes)
+    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0, *, then: str = "", times: int = 1) -> bytes:
+        programs = self._names(program, then)
+        out = await call(self.gpu.run, programs, times, to_js(step.encode()), step.rows, step.runs, step.outputs, read, nbytes)
         return bytes(out.to_bytes())
+
+    def _names(self, *programs: str) -> Any:
+        """The names as a JS array, made once."""
+        if programs not in self._lists:
+            self._lists[programs] = from_json([p for p in programs if p])
+        return self._lists[programs]
+
+    def write(self, buffer: str, at: int, data: bytes) -> None:
+        self.gpu.write(buffer, at, to_js(data))
+
+    def clear(self, buffer: str, at: int, nbytes: int) -> None:
+        self.gpu.clear(from_json([(buffer, at, nbytes)]))
+
+    async def read(self, buffer: str, nbytes: int) -> bytes:
+        return bytes((await call(self.gpu.read, from_json([(buffer, 0, nbytes)]))).to_bytes())
 
     def _spans(self, slot: int) -> list[tuple[str, int, int]]:
         return [(b.name, *slot_span(b, slot)) for b in self.buffers.values() if b.role == "state"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
@@ -27,6 +26,8 @@ class NumpyDevice:
 
     kind = "numpy"
     adapter = "numpy"
+    blocking = True
+    loops = False
     limits = Limits(binding_bytes=1 << 40, buffer_bytes=1 << 40, workgroups=1 << 40)
     decode = SOFTWARE
     prefill = replace(SOFTWARE, chunk=MAX_ROWS)
@@ -56,8 +57,8 @@ class NumpyDevice:
             if u.buffer:
                 self.memory[u.buffer][u.to : u.to + len(data)] = np.frombuffer(data, np.uint8)
 
-    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0) -> bytes:
-        await asyncio.sleep(0)  # in the page this is when a request to stop gets in
+    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0, *, then: str = "", times: int = 1) -> bytes:
+        assert not then and times == 1
         with np.errstate(over="ignore", under="ignore"):
             for call in self.programs[program].calls:
                 if step.outputs or not any(d.count == "outputs" for d in call.grid):
@@ -84,6 +85,15 @@ class NumpyDevice:
         if key not in self._memo:
             self._memo[key] = make()
         return self._memo[key]
+
+    def write(self, buffer: str, at: int, data: bytes) -> None:
+        self.memory[buffer][at : at + len(data)] = np.frombuffer(data, np.uint8)
+
+    def clear(self, buffer: str, at: int, nbytes: int) -> None:
+        self.memory[buffer][at : at + nbytes] = 0
+
+    async def read(self, buffer: str, nbytes: int) -> bytes:
+        return self.memory[buffer][:nbytes].tobytes()
 
     def _state(self, slot: int) -> dict[str, ndarray]:
         spans = {name: slot_span(b, slot) for name, b in self.buffers.items() if b.role == "state"}

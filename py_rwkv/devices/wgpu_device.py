@@ -29,6 +29,8 @@ class WgpuDevice:
     """Pipelines and bind groups are made once; a step is one uniform write, one pass, one submit."""
 
     kind = "wgpu"
+    blocking = True
+    loops = True
 
     def __init__(self, adapter: Any = None, *, tuning: Tuning | None = None) -> None:
         self._adapter = adapter or request_adapter()
@@ -58,7 +60,7 @@ class WgpuDevice:
             self.memory[name] = self.device.create_buffer(label=name, size=buffer.nbytes, usage=usage)
             if buffer.data:
                 self.queue.write_buffer(self.memory[name], 0, buffer.data)
-        self._step = self.device.create_buffer(size=STEP_BYTES, usage=wgpu.BufferUsage.UNIFORM | wgpu.BufferUsage.COPY_DST)
+        self._step = self.device.create_buffer(size=STEP_BYTES, usage=usage | wgpu.BufferUsage.UNIFORM)
 
     async def compile(self, progress: Callable[[int, int], None]) -> None:
         wires = [(p, p.to_wire()) for p in self._programs]
@@ -66,7 +68,7 @@ class WgpuDevice:
         for program, wire in wires:
             pipelines = []
             for spec in wire["pipelines"]:
-                pipelines.append(self._pipeline(spec["label"], spec["code"], spec["reads"], spec["writes"]))
+                pipelines.append(self._pipeline(spec))
                 done += 1
                 progress(done, total)
             self._calls[program.name] = []
@@ -76,9 +78,10 @@ class WgpuDevice:
                 entries = [{"binding": i, "resource": {"buffer": r, "offset": 0, "size": r.size}} for i, r in enumerate(resources)]
                 self._calls[program.name].append((compiled, self.device.create_bind_group(layout=layout, entries=entries), call))
 
-    def _pipeline(self, label: str, code: str, reads: int, writes: int) -> tuple[Any, Any]:
+    def _pipeline(self, spec: dict[str, Any]) -> tuple[Any, Any]:
+        label, code = spec["label"], spec["code"]
         if code not in self._modules:
-            kinds = ["uniform"] + ["read-only-storage"] * reads + ["storage"] * writes
+            kinds = ["storage" if spec["step"] else "uniform"] + ["read-only-storage"] * spec["reads"] + ["storage"] * spec["writes"]
             entries = [{"binding": i, "visibility": 4, "buffer": {"type": kind}} for i, kind in enumerate(kinds)]  # 4: compute
             layout = self.device.create_bind_group_layout(entries=entries)
             module = self.device.create_shader_module(label=label, code=code)
@@ -97,11 +100,11 @@ class WgpuDevice:
             if u.buffer:
                 self.queue.write_buffer(self.memory[u.buffer], u.to, data + bytes(-len(data) % 4))
 
-    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0) -> bytes:
+    async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0, *, then: str = "", times: int = 1) -> bytes:
         self.queue.write_buffer(self._step, 0, step.encode())
         encoder = self.device.create_command_encoder()
         compute = encoder.begin_compute_pass()
-        for pipeline, bindings, call in self._calls[program]:
+        for pipeline, bindings, call in (self._calls[program] + (self._calls[then] if then else [])) * times:
             x, y = (d.workgroups(step) for d in call.grid)
             if x * y:
                 compute.set_pipeline(pipeline)
@@ -116,6 +119,17 @@ class WgpuDevice:
         )  # waits for the work; wgpu 0.32's on_submitted_work_done raises a TypeError
         return b""
 
+    def write(self, buffer: str, at: int, data: bytes) -> None:
+        self.queue.write_buffer(self.memory[buffer], at, data)
+
+    def clear(self, buffer: str, at: int, nbytes: int) -> None:
+        encoder = self.device.create_command_encoder()
+        encoder.clear_buffer(self.memory[buffer], at, nbytes)
+        self.queue.submit([encoder.finish()])
+
+    async def read(self, buffer: str, nbytes: int) -> bytes:
+        return bytes(self.queue.read_buffer(self.memory[buffer], 0, nbytes))
+
     def _states(self) -> list[Buffer]:
         return [b for b in self.buffers.values() if b.role == "state"]
 
@@ -127,11 +141,20 @@ class WgpuDevice:
             self.queue.write_buffer(self.memory[b.name], slot_span(b, slot)[0], state[b.name])
 
     def copy_state(self, source: int, target: int) -> None:
+        """Through a buffer in between: WebGPU copies nothing within one buffer."""
+        spans = [(self.memory[b.name], *slot_span(b, source), slot_span(b, target)[0]) for b in self._states()]
+        between = self.device.create_buffer(size=sum(size for _, _, size, _ in spans), usage=12)  # COPY_SRC | COPY_DST
         encoder = self.device.create_command_encoder()
-        for b in self._states():
-            at, size = slot_span(b, source)
-            encoder.copy_buffer_to_buffer(self.memory[b.name], at, self.memory[b.name], slot_span(b, target)[0], size)
+        for out in (False, True):
+            at = 0
+            for memory, first, size, to in spans:
+                if out:
+                    encoder.copy_buffer_to_buffer(between, at, memory, to, size)
+                else:
+                    encoder.copy_buffer_to_buffer(memory, first, between, at, size)
+                at += size
         self.queue.submit([encoder.finish()])
+        between.destroy()
 
     def clear_state(self, slot: int) -> None:
         encoder = self.device.create_command_encoder()

@@ -1,11 +1,15 @@
 """The kernels: importing this package registers all of them in `KERNELS`."""
 
 from py_rwkv.kernels import (
+    combine,
     embed,
+    group_norm,
     layer_mix,
     layer_norm,
     matmul,
     project,
+    quantize,
+    sample,
     topk,
     wkv4,
     wkv6,
@@ -13,19 +17,25 @@ from py_rwkv.kernels import (
     wkv6_mix,
     wkv7,
     wkv7_gate,
+    wkv7_head,
     wkv7_inputs,
+    wkv7_low,
 )
 from py_rwkv.kernels.base import KERNELS, Kernel, render, shape_of
 
 __all__ = [
     "KERNELS",
     "Kernel",
+    "combine",
     "embed",
+    "group_norm",
     "layer_mix",
     "layer_norm",
     "matmul",
     "project",
+    "quantize",
     "render",
+    "sample",
     "shape_of",
     "topk",
     "wkv4",
@@ -34,5 +44,7 @@ __all__ = [
     "wkv6_mix",
     "wkv7",
     "wkv7_gate",
+    "wkv7_head",
     "wkv7_inputs",
+    "wkv7_low",
 ]

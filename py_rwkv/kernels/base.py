@@ -1,4 +1,4 @@
-"""What a kernel is: one WGSL file, one numpy reference, one declaration of bindings and constants.
+"""What a kernel is: one WGSL text (a file, or inline for one that a hook brings), one numpy reference, one declaration of bindings and constants.
 
 The declaration gives every array's type and shape in terms of the constants (`"f32[rows, C]"`; `rows`, `outputs` and `slots` come from the step), so that one
 parametrised test can draw inputs for any kernel and hold the two implementations against each other.
@@ -51,6 +51,8 @@ class Kernel:
     cases: tuple[Mapping[str, Value], ...] = ()
     prepare: Callable[..., None] | None = None  # test inputs that must be consistent with each other
     unordered: tuple[str, ...] = ()  # written in no particular order
+    writes_step: bool = False  # binding 0 is writable storage: the kernel prepares the next replay
+    wgsl: str = ""  # the shader of a kernel from outside this package; ours are files of the same name
     run: Reference = field(default=lambda **_: None)
 
     def reference(self, function: Reference) -> Reference:
@@ -66,7 +68,9 @@ KERNELS: dict[str, Kernel] = {}
 
 
 def kernel(name: str, **declaration: Any) -> Kernel:
-    """Declare a kernel and register it under its name."""
+    """Declare a kernel and register it under its name; one with inline `wgsl` may be declared again, ValueError for a name of ours."""
+    if name in KERNELS and not KERNELS[name].wgsl:
+        raise ValueError(f"there is a kernel {name} already")
     KERNELS[name] = Kernel(name, **declaration)
     return KERNELS[name]
 
@@ -81,7 +85,7 @@ def render(name: str, constants: Mapping[str, Value]) -> str:
 
     An include may name a constant: `//!include lib/weight_{encoding}.wgsl`.
     """
-    text = _source(f"{name}.wgsl")
+    text = KERNELS[name].wgsl or _source(f"{name}.wgsl")
     while "//!include " in text:
         text = re.sub(r"^//!include (.*)$", lambda m: _source(m[1].format_map(constants)), text, flags=re.M)
     for key in KERNELS[name].constants:

@@ -57,6 +57,12 @@ matmul = kernel(
         _case(17, 64, "f32", _many, PER_OUTPUT=1),
         _case(60, 128, "int8", _one, ADD=2, X_STRIDE=192, GATE_AT=132),
         _case(40, 144, "f16", _many, ADD=2, X_STRIDE=184, GATE_AT=144),
+        _case(96, 80, "int4", _one),
+        _case(50, 200, "int4", _tile, ADD=1),
+        _case(33, 1024, "int4", _many),
+        _case(96, 80, "nf4", _one),
+        _case(50, 200, "nf4", _tile, ADD=1),
+        _case(33, 1024, "nf4", _many),
     ),
 )
 

@@ -29,6 +29,8 @@ project = kernel(
         {**_case, "K": 64, **w.layout("int8", 64)},
         {**_case, "K": 40, **w.layout("f16", 40), "tile": "4x4"},
         {**_case, "K": 256, **w.layout("int8", 256), "tile": "4x4", "LANES": 16, "reduce": "many"},
+        {**_case, "K": 208, **w.layout("int4", 208), "tile": "4x4"},
+        {**_case, "K": 40, **w.layout("nf4", 40)},
     ),
     prepare=_prepare,
 )

@@ -1,7 +1,7 @@
-"""The K best of V logits, best first, and log Σ exp of all of them: four dispatches, no sort, ties to the lower id.
+"""The K best of V logits, best first, and log Σ exp of all of them: two dispatches, no sort, ties to the lower id.
 
-1. the best logit of each of GROUPS strided groups;  2. the K-th best of those is a bar that at least K logits reach;
-3. gather everything that reaches it (only K groups can hold such logits);  4. rank the few hundred gathered ones against each other.
+1. `topk_groups`: the best logit of each of GROUPS strided groups;  2. `topk_select`: the K-th best of those is a bar that at least K logits reach;
+everything that reaches it is gathered (only K groups can hold such logits), and the few hundred gathered ones are ranked against each other.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ def sizes(vocab: int, limit: int) -> dict[str, int]:
     """Constants for a vocabulary of which the first `limit` ids may be sampled."""
     k = min(K, limit)
     groups = min(512, limit)
-    return {"V": vocab, "LIMIT": limit, "K": k, "GROUPS": groups, "CAPACITY": k * -(-limit // groups), "THREADS": 512, "WG": 64}
+    return {"V": vocab, "LIMIT": limit, "K": k, "GROUPS": groups, "CAPACITY": k * -(-limit // groups), "WG": 64}
 
 
 def _grid(c: Constants) -> tuple[Dim, ...]:
     return Dim(c["GROUPS"], c["WG"]), PER_OUTPUT
 
 
-_CASES = (sizes(256, 256), sizes(1000, 900), sizes(65536, 65530), sizes(100, 100))
+_CASES = (sizes(256, 256), sizes(1000, 900), sizes(65536, 65530), sizes(100, 100), sizes(277, 277))
 
 
 def _order(logits: Any, ids: Any) -> Any:
@@ -57,87 +57,36 @@ def _(step: Any, c: Any, memo: Any, logits: Any, best: Any) -> None:
         out[:, 3] = 0
 
 
-def _fill_best(rng: Any, c: Any, **arrays: Any) -> None:
-    if "logits" in arrays:
-        arrays["logits"][:, ::3] = 0.25  # plenty of ties
-        topk_groups.run(None, c, None, logits=arrays["logits"], best=arrays["best"])
-    else:
-        ids = np.stack([rng.permutation(c.LIMIT)[: c.GROUPS] for _ in arrays["best"]])
-        arrays["best"][..., 1] = ids.astype(np.uint32).view(np.float32)
-        arrays["best"][..., 2] = np.abs(arrays["best"][..., 2]) + 1
+def _fill_groups(rng: Any, c: Any, logits: Any, best: Any, found: Any, **_: Any) -> None:
+    """The best of each group, and room for whatever is found: its order is nobody's business."""
+    logits[:, ::3] = 0.25  # plenty of ties
+    topk_groups.run(None, c, None, logits=logits, best=best)
+    found[:] = 0
 
 
-topk_threshold = kernel(
-    "topk_threshold",
-    reads={"best": "f32[outputs,GROUPS,4]"},
-    writes={"threshold": "u32[outputs,4]"},
-    constants=("K", "GROUPS", "WG"),
-    grid=_grid,
-    cases=_CASES,
-    prepare=_fill_best,
-)
-
-
-@topk_threshold.reference
-def _(step: Any, c: Any, memo: Any, best: Any, threshold: Any) -> None:
-    for groups, out in zip(best, threshold, strict=True):
-        ids = groups[:, 1].view(np.uint32) if groups[:, 1].flags.c_contiguous else np.ascontiguousarray(groups[:, 1]).view(np.uint32)
-        bar = _order(groups[:, 0], ids)[c.K - 1]
-        top = groups[:, 0].max()
-        total = np.float32(top + np.log((groups[:, 2] * np.exp(groups[:, 0] - top)).sum()))
-        out[:] = [np.float32(groups[bar, 0]).view(np.uint32), ids[bar], total.view(np.uint32), 0]
-
-
-def _fill_threshold(rng: Any, c: Any, **arrays: Any) -> None:
-    _fill_best(rng, c, **arrays)
-    topk_threshold.run(None, c, None, best=arrays["best"], threshold=arrays["threshold"])
-
-
-topk_gather = kernel(
-    "topk_gather",
+topk_select = kernel(
+    "topk_select",
     reads={"logits": "f32[outputs,V]", "best": "f32[outputs,GROUPS,4]"},
-    writes={"threshold": "u32[outputs,4]", "found": "u32[outputs,CAPACITY]"},
-    constants=("V", "LIMIT", "GROUPS", "CAPACITY", "WG"),
-    grid=_grid,
+    writes={"found": "u32[outputs,2,CAPACITY]", "candidates": "u32[outputs,4+2*K]"},
+    constants=("V", "LIMIT", "K", "GROUPS", "CAPACITY", "WG"),
+    grid=lambda c: (Dim(), PER_OUTPUT),
     cases=_CASES,
-    prepare=_fill_threshold,
+    prepare=_fill_groups,
     unordered=("found",),
 )
 
 
-@topk_gather.reference
-def _(step: Any, c: Any, memo: Any, logits: Any, best: Any, threshold: Any, found: Any) -> None:
-    for row, bar, out in zip(logits[:, : c.LIMIT], threshold, found, strict=True):
-        level = bar[:1].view(np.float32)[0]
-        ids = np.flatnonzero((row > level) | ((row == level) & (np.arange(c.LIMIT) <= bar[1])))
-        bar[3] = len(ids)
-        out[: len(ids)] = ids
-
-
-def _fill_found(rng: Any, c: Any, **arrays: Any) -> None:
-    best = np.empty((len(arrays["logits"]), c.GROUPS, 4), np.float32)
-    _fill_threshold(rng, c, logits=arrays["logits"], best=best, threshold=arrays["threshold"])
-    topk_gather.run(None, c, None, logits=arrays["logits"], best=best, threshold=arrays["threshold"], found=arrays["found"])
-    for bar, ids in zip(arrays["threshold"], arrays["found"], strict=True):
-        ids[: bar[3]] = rng.permutation(ids[: bar[3]])
-
-
-topk_rank = kernel(
-    "topk_rank",
-    reads={"logits": "f32[outputs,V]", "threshold": "u32[outputs,4]", "found": "u32[outputs,CAPACITY]"},
-    writes={"candidates": "u32[outputs,4+2*K]"},
-    constants=("V", "K", "CAPACITY", "THREADS", "WG"),
-    grid=lambda c: (Dim(c["THREADS"], c["WG"]), PER_OUTPUT),
-    cases=_CASES,
-    prepare=_fill_found,
-)
-
-
-@topk_rank.reference
-def _(step: Any, c: Any, memo: Any, logits: Any, threshold: Any, found: Any, candidates: Any) -> None:
-    for row, bar, ids, out in zip(logits, threshold, found, candidates, strict=True):
-        ids = ids[: bar[3]]
-        best = ids[_order(row[ids], ids)[: c.K]]
-        out[:4] = [bar[2], c.K, 0, 0]
-        out[4 : 4 + c.K] = best
-        out[4 + c.K :] = row[best].view(np.uint32)
+@topk_select.reference
+def _(step: Any, c: Any, memo: Any, logits: Any, best: Any, found: Any, candidates: Any) -> None:
+    for row, groups, listed, out in zip(logits[:, : c.LIMIT], best, found, candidates, strict=True):
+        ids = np.ascontiguousarray(groups[:, 1]).view(np.uint32)
+        bar = _order(groups[:, 0], ids)[c.K - 1]
+        level = groups[bar, 0]
+        gathered = np.flatnonzero((row > level) | ((row == level) & (np.arange(c.LIMIT) <= ids[bar]))).astype(np.uint32)
+        listed[:, : len(gathered)] = gathered, row[gathered].view(np.uint32)
+        top = groups[:, 0].max()
+        total = np.float32(top + np.log((groups[:, 2] * np.exp(groups[:, 0] - top)).sum()))
+        chosen = gathered[_order(row[gathered], gathered)[: c.K]]
+        out[:4] = [total.view(np.uint32), c.K, 0, 0]
+        count = len(chosen)  # fewer than K where there is a NaN
+        out[4 : 4 + count], out[4 + c.K :][:count] = chosen, row[chosen].view(np.uint32)

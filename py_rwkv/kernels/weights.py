@@ -1,4 +1,4 @@
-"""Weight matrices as kernels see them: a byte buffer of 16-column chunks and a buffer of f16 scales."""
+"""Weight matrices as kernels see them: a byte buffer of 16-column chunks and a byte buffer of what each 32-column block has beside them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Callable
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any, cast
 
-from py_rwkv.quant import ENCODINGS
+from py_rwkv.quant import BLOCK, ENCODINGS
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
 Memo = Callable[[Any, Callable[[], Any]], Any]
-BLOCK = 64  # columns that share a scale
-NUMPY = {"F32": "<f4", "F16": "<f2", "I8": "i1"}
-ITEM = {"F32": 4, "F16": 2, "I8": 1}
+NUMPY = {"F32": "<f4", "F16": "<f2", "I8": "i1", "U8": "u1"}
+ITEM = {"F32": 4, "F16": 2, "I8": 1, "U8": 1}
 
 
 def padded(columns: int) -> int:
@@ -36,12 +35,12 @@ def row_bytes(encoding: str, columns: int) -> dict[str, int]:
 def matrix(
     memo: Memo, encoding: str, weights: ndarray, scales: ndarray, rows: int, columns: int, at: int = 0, scale_at: int = 0
 ) -> ndarray:
-    """Decode `rows` × `columns` weights that start at chunk `at` and scale `scale_at`: f32 [rows, columns], remembered by `memo`."""
+    """Decode `rows` × `columns` weights that start at chunk `at` and block `scale_at`: f32 [rows, columns], remembered by `memo`."""
 
     def make() -> ndarray:
-        parts = {}
+        parts, one = {}, row_bytes(encoding, 16)  # bytes of a chunk, and of a block
         for suffix, (dtype, shape) in ENCODINGS[encoding].layout(rows, padded(columns)).items():
-            memory, start = (scales, 2 * scale_at) if suffix else (weights, at * row_bytes(encoding, 16)[""])
+            memory, start = (scales, scale_at * one[suffix]) if suffix else (weights, at * one[suffix])
             parts[suffix] = memory[start : start + prod(shape) * ITEM[dtype]].view(NUMPY[dtype]).reshape(shape)
         return ENCODINGS[encoding].decode(parts)[:, :columns]
 

@@ -1,4 +1,4 @@
-"""The RWKV-4 recurrence over every row of every run, gated: out = r · (Σ e^… v) / (Σ e^…). Formula and state: shaders/wkv4.wgsl."""
+"""The RWKV-4 recurrence over every row of every run, gated (or not, for a hook): out = r · (Σ e^… v) / (Σ e^…). Formula and state: shaders/wkv4.wgsl."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ wkv4 = kernel(
     "wkv4",
     reads={"projected": "f32[rows,WIDTH]", "vectors": "f32[2,C]"},
     writes={"state": "f32[slots,3,C]", "out": "f32[rows,C]"},
-    constants=("C", "WIDTH", "SEGMENT", "WG"),
+    constants=("C", "WIDTH", "SEGMENT", "GATED", "WG"),
     grid=lambda c: (Dim(c["C"] // 4, c["WG"]), PER_RUN),
-    cases=({"C": 128, "WIDTH": 384, "SEGMENT": 128, "WG": 16}, {"C": 20, "WIDTH": 96, "SEGMENT": 32, "WG": 64}),
+    cases=(
+        {"C": 128, "WIDTH": 384, "SEGMENT": 128, "GATED": 1, "WG": 16},
+        {"C": 20, "WIDTH": 96, "SEGMENT": 32, "GATED": 1, "WG": 64},
+        {"C": 20, "WIDTH": 96, "SEGMENT": 32, "GATED": 0, "WG": 64},
+    ),
     prepare=_prepare,
 )
 
@@ -37,7 +41,8 @@ def _(step: Any, c: Any, memo: Any, projected: Any, vectors: Any, state: Any, ou
         for t in range(first, last + 1):
             q = np.maximum(p, u + k[t])
             old, now = np.exp(p - q), np.exp(u + k[t] - q)
-            out[t] = r[t] * (old * aa + now * v[t]) / (old * bb + now)
+            y = (old * aa + now * v[t]) / (old * bb + now)
+            out[t] = r[t] * y if c.GATED else y
             q = np.maximum(p + w, k[t])
             old, now = np.exp(p + w - q), np.exp(k[t] - q)
             aa, bb, p = old * aa + now * v[t], old * bb + now, q

@@ -8,7 +8,7 @@ from py_rwkv.kernels.base import PER_RUN, Dim, kernel
 from py_rwkv.lazy import np
 
 
-def _prepare(rng: Any, c: Any, inputs: Any, **_: Any) -> None:
+def prepare(rng: Any, c: Any, inputs: Any, **_: Any) -> None:
     """Inputs as the model makes them; arbitrary ones would let the state explode."""
     heads = inputs.reshape(len(inputs), 6, -1, c.N)
     heads[:, 0] = rng.uniform(0.55, 1, heads[:, 0].shape)
@@ -27,7 +27,7 @@ wkv7 = kernel(
         {"C": 64, "N": 64, "H": 1, "WIDTH": 288, "ROWS": 1, "WG": 64},
         {"C": 64, "N": 8, "H": 8, "WIDTH": 288, "ROWS": 2, "WG": 64},
     ),
-    prepare=_prepare,
+    prepare=prepare,
 )
 
 

@@ -24,7 +24,7 @@ def offsets(channels: int, ranks: dict[str, int]) -> dict[str, int]:
         out |= {f"{gate.upper()}_IN": column, f"{gate.upper()}_CHUNKS": chunks, f"{gate.upper()}_AT": at, f"{gate.upper()}_SCALE": scale}
         column += w.padded(rank)
         at += channels * chunks
-        scale += channels * ceil(chunks / 4)
+        scale += channels * ceil(chunks / 2)
     return out | {"SEGMENT": segment, "WIDTH": column, "TOTAL": at, "TOTAL_SCALES": scale}
 
 
@@ -53,6 +53,8 @@ wkv7_inputs = kernel(
         _case(64, 8, 0, "f16", w=16, a=32, v=16, g=32),
         _case(64, 64, 0, "f32", w=21, a=5, v=7, g=130),
         _case(40, 8, 0, "int8", w=16, a=16, v=16, g=16),
+        _case(64, 64, 0, "int4", w=16, a=40, v=20, g=80),
+        _case(64, 64, 0, "nf4", w=16, a=40, v=20, g=80),
     ),
 )
 

@@ -18,5 +18,7 @@ PROGRAMS = {
 
 
 def emit(p: Builder, config: Config, *, vocab_limit: int) -> Program:
-    """The Program of a model of any version, built in `p`; ids ≥ vocab_limit are never candidates."""
-    return PROGRAMS[config.version](p, config, vocab_limit=vocab_limit)
+    """The Program of a model of any version, built in `p`; ids ≥ vocab_limit are never candidates. RwkvError `unknown-point` for a hook on none of its points."""
+    program = PROGRAMS[config.version](p, config, vocab_limit=vocab_limit)
+    p.check_hooks()
+    return program

@@ -11,10 +11,12 @@ from math import prod
 from typing import Any, Protocol
 
 from py_rwkv.errors import RwkvError
+from py_rwkv.hooks import Callback, Hook, matches, wants
 from py_rwkv.kernels import KERNELS, topk
 from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.base import Value
-from py_rwkv.program import MAX_ROWS, Buffer, Call, Part, Program
+from py_rwkv.program import MAX_ROWS, Buffer, Call, Cut, Part, Point, Program
+from py_rwkv.quant import ENCODINGS
 
 
 class TensorMeta(Protocol):
@@ -45,6 +47,10 @@ class Tuning:
     norm_workgroup: int = 16
     norm_channels: int = 4  # vec4s of a row per invocation
     wkv_rows: int = 4  # state rows per invocation
+    whole_heads: bool = (
+        True  # one workgroup or invocation sees a whole head, so that what follows the recurrence needs no dispatch of its own
+    )
+    narrow: int = 1  # a step of at most so many rows runs the decode program, a longer one the prefill program
     chunk: int = 32  # rows of a prefill step: at most ~100 ms, so that stop works at any time
 
     @property
@@ -52,16 +58,13 @@ class Tuning:
         return "one" if self.lanes == 1 else "many"
 
 
-SOFTWARE = Tuning()
+SOFTWARE = Tuning(narrow=2)  # lavapipe: two rows take 0.85–0.95 of the prefill program's time in the decode program, three 1.2 times
 HARDWARE = Tuning(lanes=16, workgroup=64, norm_workgroup=64, norm_channels=1, wkv_rows=1, chunk=128)
 
 
 def prefill_tuning(decode: Tuning) -> Tuning:
-    """The tile for many rows at once: each decoded weight serves several tokens."""
-    return replace(decode, tile="4x4")
-
-
-ENCODINGS = {"F32": "f32", "F16": "f16", "I8": "int8"}
+    """The tile for many rows at once: each decoded weight serves several tokens. A lone invocation has no time for a whole head, row after row."""
+    return replace(decode, tile="4x4", whole_heads=decode.lanes > 1)
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,13 @@ class Builder:
         slots: int,
         max_rows: int = MAX_ROWS,
         max_outputs: int = 1,
+        hooks: Sequence[Hook] = (),
     ) -> None:
         self.tensors, self.tuning, self.limits, self.slots = tensors, tuning, limits, slots
         self.program = Program(name, max_rows=max_rows, max_outputs=max_outputs)
+        self.hooks = hooks
+        self._live: dict[str, Point] = {}  # what is in memory at the current call
+        self._hooked = False  # the current call is a hook's: it changes values, but gives them no other meaning
         self.point = ""
         self.row_count = {"rows": max_rows, "outputs": max_outputs}
 
@@ -100,8 +107,10 @@ class Builder:
         return self._checked(Buffer(name, shape, dtype, role))
 
     def state(self, name: str, *shape: int) -> Buffer:
-        """Memory that lasts: one row of `shape` per slot."""
-        return self._checked(Buffer(f"state.{name}", (self.slots, *shape), "f32", "state"))
+        """Memory that lasts: one row of `shape` per slot. A model's default state is uploaded into slot 0, where the engine fetches it."""
+        label, start = f"state.{name}", 4 * prod(shape)
+        parts = (Part(label, 0, 1, start, 0),) if label in self.tensors else ()
+        return self._checked(Buffer(label, (self.slots, *shape), "f32", "state", parts))
 
     def vectors(self, name: str, tensors: Sequence[str], length: int) -> Buffer:
         """Vectors of one length stacked: f32 [len(tensors), length]. A tensor the model lacks leaves zeros."""
@@ -113,7 +122,7 @@ class Builder:
 
     def matrix(self, name: str, tensors: Sequence[str], columns: int, *, align: int = 1, span: tuple[int, int] | None = None) -> Matrix:
         """Matrices stacked by rows in one buffer, each starting at a multiple of `align` rows; `span`: only these rows of a single matrix."""
-        encodings = {ENCODINGS[self.tensors[t].dtype] for t in tensors}
+        encodings = {self.encoding(t, columns) for t in tensors}
         if len(encodings) != 1:
             raise RwkvError("internal", reason=f"{name} stacks matrices of different encodings: {sorted(encodings)}")
         [encoding] = encodings
@@ -155,10 +164,19 @@ class Builder:
     def slabs(self, tensor: str, columns: int) -> list[tuple[int, Matrix]]:
         """A matrix cut by rows so that each piece fits one binding: (first row, matrix)."""
         rows = self.rows_of(tensor)
-        most = max(64, self.limits.binding_bytes // w.row_bytes(ENCODINGS[self.tensors[tensor].dtype], columns)[""] // 64 * 64)
+        most = max(64, self.limits.binding_bytes // w.row_bytes(self.encoding(tensor, columns), columns)[""] // 64 * 64)
         starts = range(0, rows, most)
         names = [tensor] if len(starts) == 1 else [f"{tensor}.{s}" for s in starts]
         return [(s, self.matrix(n, [tensor], columns, span=(s, min(most, rows - s)))) for s, n in zip(starts, names, strict=True)]
+
+    def encoding(self, tensor: str, columns: int) -> str:
+        """The encoding whose parts a stored matrix has. RwkvError `internal` if there is none."""
+        found = {suffix: self.tensors[tensor + suffix] for suffix in ("", ".scale") if tensor + suffix in self.tensors}
+        parts = {suffix: (t.dtype, tuple(t.shape)) for suffix, t in found.items()}
+        for encoding in ENCODINGS.values():
+            if encoding.layout(found[""].shape[0], w.padded(columns)) == parts:
+                return encoding.name
+        raise RwkvError("internal", reason=f"{tensor} is no matrix of {columns} columns in any encoding: {parts}")
 
     def rows_of(self, tensor: str) -> int:
         """Rows of a matrix, repeated ones counted as often as they stand for."""
@@ -169,6 +187,43 @@ class Builder:
         if buffer.nbytes > self.limits.binding_bytes:
             raise RwkvError("model-too-big", what=buffer.name, need=buffer.nbytes, limit=self.limits.binding_bytes)
         return buffer
+
+    # ── points ──
+
+    def value(
+        self, name: str, buffer: Buffer, *, columns: int = 0, stride: int = 0, first: int = 0, plane: int = 0, count: str = "rows"
+    ) -> Buffer:
+        """A named value is complete, and nothing has read it yet: here the hooks on it run. Without sizes: whole rows of the buffer."""
+        stride = stride or buffer.shape[-1]
+        point = self.program.points[name] = self._live[name] = Point(name, buffer, columns or stride, stride, first, plane, count)
+        before, self._hooked = self.point, True
+        for hook in self.hooks:
+            if not matches(hook, name):
+                continue
+            if isinstance(hook, Callback):
+                self.program.cuts.append(Cut(len(self.program.calls), point, hook.run, dict(self._live)))
+            else:
+                self.point = name
+                hook.run(self, point)
+        self.point, self._hooked = before, False
+        return buffer
+
+    def at(self, name: str) -> Point:
+        """Another value, for a hook. RwkvError `bad-hook` when it is not in memory now: not there yet, overwritten, or never written by this Program."""
+        if name not in self._live:
+            raise RwkvError("bad-hook", point=self.point, reason=f"{name} is not in memory here")
+        return self._live[name]
+
+    def wants(self, *names: str) -> bool:
+        """Whether a hook needs one of these values, which a fused kernel would not write."""
+        return any(wants(hook, name) for hook in self.hooks for name in names)
+
+    def check_hooks(self) -> None:
+        """RwkvError `unknown-point` for a hook that matched nothing."""
+        for hook in self.hooks:
+            if not any(matches(hook, name) for name in self.program.points):
+                some = sorted({name.removeprefix(point.layer) for name, point in self.program.points.items()})
+                raise RwkvError("unknown-point", pattern=hook.pattern, points=", ".join(some))
 
     # ── calls ──
 
@@ -181,28 +236,51 @@ class Builder:
             most = -(-self.row_count.get(dim.count, 1) * dim.per // dim.tile)
             if most > self.limits.workgroups:
                 raise RwkvError("internal", reason=f"{kernel} at {self.point} needs {most} workgroups in one dimension")
+        reads, writes = buffers[: len(KERNELS[kernel].reads)], buffers[len(KERNELS[kernel].reads) :]
+        if both := {b.name for b in reads} & {b.name for b in writes}:
+            reason = f"the kernel {kernel} binds {both.pop()} for reading and again for writing"
+            raise RwkvError("bad-hook", point=self.point, reason=reason)
+        if not self._hooked:
+            written = {b.name for b in writes}
+            self._live = {name: point for name, point in self._live.items() if point.buffer.name not in written}
         self.program.calls.append(Call(kernel, dict(constants), tuple(buffers), grid, self.point, weight_bytes))
         return buffers[-1]
 
     def embed(self, tensor: str, out: Buffer, columns: int) -> Buffer:
-        """out[t] = table[token_t]."""
+        """out[t] = table[token_t], or LN0 of row t of `embeddings` for a row that brings its own embedding."""
+        given = self.scratch("embeddings", self.program.max_rows, columns)
+        norm = self.vectors("ln0", ["blocks.0.ln0.weight", "blocks.0.ln0.bias"], columns)
         for first, table in self.slabs(tensor, columns):
             layout = w.layout(table.weights.encoding, columns)
             constants = {"C": columns, "FIRST": first, "COUNT": table.rows, "WG": 16} | layout
             one_row = (table.weights.nbytes + (table.scales.nbytes if table.scales is not table.weights else 0)) // table.rows
-            self.call("embed", constants, [table.weights, table.scales, out], weight_bytes=one_row if first == 0 else 0)
+            self.call("embed", constants, [table.weights, table.scales, given, norm, out], weight_bytes=one_row if first == 0 else 0)
         return out
 
-    def layer_mix(self, x: Buffer, norm: Buffer, mu: Buffer, prev: Buffer, out: Buffer, *, keep: bool = False) -> Buffer:
-        """LayerNorm + token shift + as many interpolations as `mu` has rows; `keep`: and the difference they interpolate over."""
+    def layer_mix(
+        self, x: Buffer, norm: Buffer, mu: Buffer, prev: Buffer, out: Buffer, *, keep: bool = False, normed: bool = False
+    ) -> Buffer:
+        """LayerNorm (unless x is `normed`) + token shift + as many interpolations as `mu` has rows; `keep`: and the difference they interpolate over."""
         sources, channels = mu.shape
-        constants = {"C": channels, "S": sources, "KEEP": int(keep)} | self._norm()
+        constants = {"C": channels, "S": sources, "KEEP": int(keep), "NORM": int(not normed)} | self._norm()
         return self.call("layer_mix", constants, [x, norm, mu, prev, out])
 
-    def layer_norm(self, x: Buffer, norm: Buffer, out: Buffer) -> Buffer:
-        """LayerNorm of the output rows."""
+    def layer_norm(self, x: Buffer, norm: Buffer, out: Buffer, *, per: str = "rows") -> Buffer:
+        """LayerNorm of every row, or of those with an output."""
         channels = norm.shape[1]
-        return self.call("layer_norm", {"C": channels} | self._norm(), [x, norm, out])
+        return self.call("layer_norm", {"C": channels, "PER_OUTPUT": int(per == "outputs")} | self._norm(), [x, norm, out])
+
+    def group_norm(self, y: Buffer, vectors: Buffer, out: Buffer, head_size: int, eps: float) -> Buffer:
+        """GN of every head: gain and bias are the last two rows of `vectors`."""
+        rows, channels = vectors.shape
+        constants = {"C": channels, "N": head_size, "GAIN": rows - 2, "ROWS": rows, "WG": 64, "EPS": eps}
+        return self.call("group_norm", constants, [y, vectors, out])
+
+    def combine(self, x: Buffer, out: Buffer, *, gate: Buffer | None = None, at: int = 0, add: bool = False) -> Buffer:
+        """out = x or out += x, times columns `at` … of `gate` if there is one: what a matrix's dispatch does on the way when no hook looks between."""
+        gated, gate = int(gate is not None), gate or x
+        constants = {"C": x.shape[-1], "ADD": int(add), "GATED": gated, "STRIDE": gate.shape[-1], "AT": at, "WG": 64}
+        return self.call("combine", constants, [x, gate, out])
 
     def matmul(
         self,
@@ -219,7 +297,7 @@ class Builder:
     ) -> Buffer:
         """out = act(m x), or out += m x, or out += gate · m x with the gate at that column of x."""
         more = {"ACT": act, "ADD": int(add) if gate is None else 2, "PER_OUTPUT": int(per == "outputs")}
-        more |= {"OUT_STRIDE": stride or m.rows, "OUT_AT": at, "X_STRIDE": m.columns if gate is None else x.shape[-1], "GATE_AT": gate or 0}
+        more |= {"OUT_STRIDE": stride or m.rows, "OUT_AT": at, "X_STRIDE": x.shape[-1], "GATE_AT": gate or 0}
         return self.call("matmul", self.tile(m) | more, [m.weights, m.scales, x, out])
 
     def project(self, m: Matrix, x: Buffer, table: Buffer, out: Buffer) -> Buffer:
@@ -231,13 +309,10 @@ class Builder:
         """The best 256 logits of every output and log Σ exp: u32 [outputs, 4 + 2 K]."""
         c, outputs = topk.sizes(vocab, limit), self.program.max_outputs
         best = self.scratch("topk.best", outputs, c["GROUPS"], 4)
-        threshold = self.scratch("topk.threshold", outputs, 4, dtype="u32")
-        found = self.scratch("topk.found", outputs, c["CAPACITY"], dtype="u32")
+        found = self.scratch("topk.found", outputs, 2, c["CAPACITY"], dtype="u32")
         candidates = self.scratch("candidates", outputs, 4 + 2 * c["K"], dtype="u32", role="output")
         self.call("topk_groups", c, [logits, best])
-        self.call("topk_threshold", c, [best, threshold])
-        self.call("topk_gather", c, [logits, best, threshold, found])
-        return self.call("topk_rank", c, [logits, threshold, found, candidates])
+        return self.call("topk_select", c, [logits, best, found, candidates])
 
     def tile(self, m: Matrix) -> dict[str, Any]:
         """The constants of every kernel that multiplies a matrix."""

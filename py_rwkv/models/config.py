@@ -174,14 +174,8 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Config:
             raise RwkvError("wrong-shape", name=name, expected=" × ".join(axes), found=_text(shapes[name]))
         return shapes[name]
 
-    def factor(name: str) -> int:
-        """The rank of a low-rank factor [width, rank]."""
-        rows, columns = dims(name, "width", "rank")
-        if rows != embd and columns == embd:
-            raise RwkvError(
-                "unsupported-architecture", found=f"{found} in web-rwkv's .st layout (transposed low-rank factors)", reason=LATER
-            )
-        return columns
+    def rank(name: str) -> int:
+        return dims(name, "width", "rank")[1]
 
     vocab, embd = dims("emb.weight", "vocabulary", "width")
     ffn = dims("blocks.0.ffn.key.weight", "FFN width", "width")[0]
@@ -196,11 +190,11 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Config:
         per_head = {"5.2": "time_decay", "6": "time_faaaa", "7": "r_k"}[version]
         heads, head_size = dims(f"blocks.0.att.{per_head}", "heads", "head size")
     if version == "6":
-        ranks = {"mix": factor("blocks.0.att.time_maa_w1") // MIXES, "decay": factor("blocks.0.att.time_decay_w1")}
+        ranks = {"mix": rank("blocks.0.att.time_maa_w1") // MIXES, "decay": rank("blocks.0.att.time_decay_w1")}
     if version == "7":
         for low in RANKS["7"]:
             name = f"blocks.{1 if low == 'v' and layers > 1 else 0}.att.{low}1"
-            ranks[low] = 0 if low == "v" and layers == 1 and name not in shapes else factor(name)
+            ranks[low] = 0 if low == "v" and layers == 1 and name not in shapes else rank(name)
     config = Config(version, layers, embd, heads, head_size, ffn, vocab, ranks)
 
     known = set()
@@ -219,7 +213,7 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Config:
     return config
 
 
-LATER = "it is recognized, but not supported yet."
+ATTENTION = ("self_attn.", "attention.wq", "attn.q_proj", "att.q_proj", "attn.c_attn", "blk.0.attn_q")
 
 
 def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str, str]:
@@ -237,6 +231,13 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str, str]:
         return refused("a LoRA file", "it belongs to a base model and cannot run alone.")
     if all(name.endswith("time_state") for name in shapes):
         return refused("a state-tuning file", "it belongs to a base model and cannot run alone.")
+    if has(".rosa"):
+        return refused("RWKV-8 (ROSA)", "this experimental version is not supported.")
+    if has(".r_k", ".x_r", ".x_x", ".time_maa_", ".time_mix", ".time_decay") and (
+        foreign := [n for n in shapes if any(a in n for a in ATTENTION)]
+    ):
+        found = f"a hybrid of RWKV and attention layers ({foreign[0][:80]})"
+        return refused(found, "only pure RWKV models run here, whose state does not grow.")
     if has("blocks.0.att.r_k", ".att.x_r"):
         if has(".ffn.enn."):
             return refused("RWKV-8 rc00 (ffn.enn)", "this experimental version is not supported.")
@@ -245,8 +246,6 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str, str]:
         if has(".ffn.s_emb"):
             return refused("RWKV-7a (DeepEmbed, ffn.s_emb)", "it is not supported.")
         return "7", "RWKV-7 (x070)", ""
-    if has(".att.time_mix_x") and has(".att.time_mix_w1"):
-        return refused("RWKV-6 in web-rwkv's .st layout (time_mix_x)", LATER)
     if has(".att.time_maa_x"):
         return "6", "RWKV-6 (x060)", ""
     if has(".att.ln_x.weight"):
@@ -256,8 +255,9 @@ def recognize(shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str, str]:
     if has(".att.time_decay"):
         return "4", "RWKV-4", ""
     if has(".attn.r_k", ".attn.x_r", ".attention.time_", "rwkv.blocks.", ".attn.r_proj"):
-        return refused("an RWKV in Hugging Face names", LATER)
-    if has("self_attn.", ".attention.wq", "attn.q_proj", "attn.c_attn", "blk.0.attn_q"):
+        reason = "it has no embedding: if it is one of several files, open their index.json or their folder."
+        return refused("a part of an RWKV in Hugging Face names", reason)
+    if has(*ATTENTION):
         return refused("a transformer (llama-like attention layers)", "only RWKV models run here.")
     if has(".A_log", ".mixer.in_proj"):
         return refused("a Mamba model", "only RWKV models run here.")

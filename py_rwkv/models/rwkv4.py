@@ -8,7 +8,7 @@ from __future__ import annotations
 from py_rwkv.kernels.activation import NONE, SIGMOID
 from py_rwkv.kernels.weights import padded
 from py_rwkv.models.builder import Builder
-from py_rwkv.models.common import Piece, channel_mix, model, norm, project, width
+from py_rwkv.models.common import Piece, channel_mix, model, output, project, shift, width
 from py_rwkv.models.config import Config
 from py_rwkv.program import Buffer, Program
 
@@ -30,20 +30,19 @@ def layer(p: Builder, config: Config, i: int, x: Buffer) -> None:
 
 def time_mix(p: Builder, config: Config, i: int, x: Buffer, mixed: Buffer) -> None:
     """x += W_o (σ(r) ⊙ wkv(k, v)): an average of the values, weighted by their keys and by a decay per channel."""
-    c, att = config.embd, f"blocks.{i}.att."
-    p.point = f"layer.{i}.att.mix"
-    mu = p.vectors(att + "mu", [f"{att}time_maa_{s}" for s in SOURCES], c)
-    p.layer_mix(x, norm(p, i, "ln1", c), mu, p.state(f"{i}.att_prev", c), mixed)
+    rows, c, att, name = p.program.max_rows, config.embd, f"blocks.{i}.att.", f"layer.{i}.att"
+    shift(p, config, i, "att", SOURCES, x, mixed)
 
     p.point = f"layer.{i}.att.project"
     acts = (SIGMOID, NONE, NONE)
-    pieces = [Piece(f"{att}{m}.weight", s, c, act) for s, (m, act) in enumerate(zip(MATRICES, acts, strict=True))]
-    projected = project(p, att, pieces, mixed, p.scratch("projected", p.program.max_rows, width(pieces)))
+    pieces = [Piece(SOURCES[s], f"{att}{m}.weight", s, c, act) for s, (m, act) in enumerate(zip(MATRICES, acts, strict=True))]
+    projected = project(p, att, pieces, mixed, p.scratch("projected", rows, width(pieces)))
 
     p.point = f"layer.{i}.att.wkv"
     vectors = p.vectors(att + "vectors", [att + "time_decay", att + "time_first"], c)
-    constants = {"C": c, "WIDTH": projected.shape[1], "SEGMENT": padded(c), "WG": 16}
-    y = p.call("wkv4", constants, [projected, vectors, p.state(f"{i}.wkv", 3, c), p.scratch("y", p.program.max_rows, c)])
-
-    p.point = f"layer.{i}.att.output"
-    p.matmul(p.matrix(att + "output.weight", [att + "output.weight"], c), y, x, add=True)
+    fused = not p.wants(f"{name}.wkv")
+    constants = {"C": c, "WIDTH": projected.shape[1], "SEGMENT": padded(c), "GATED": int(fused), "WG": 16}
+    y = p.call("wkv4", constants, [projected, vectors, p.state(f"{i}.wkv", 3, c), p.scratch("y", rows, c)])
+    if not fused:
+        y = p.combine(p.value(f"{name}.wkv", y), p.scratch("gated", rows, c), gate=projected)
+    output(p, config, i, p.value(f"{name}.gated", y), x)

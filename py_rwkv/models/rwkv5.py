@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from py_rwkv.kernels import wkv6
 from py_rwkv.kernels.activation import NONE, SILU
+from py_rwkv.kernels.weights import padded
 from py_rwkv.models.builder import Builder
-from py_rwkv.models.common import Piece, channel_mix, model, norm, project, width
+from py_rwkv.models.common import Piece, channel_mix, model, output, project, shift, width
 from py_rwkv.models.config import Config
 from py_rwkv.program import Buffer, Program
 
@@ -32,19 +33,15 @@ def time_mix(p: Builder, config: Config, i: int, x: Buffer, mixed: Buffer) -> No
     """x += W_o (GN(wkv(r, k, v)) ⊙ silu(g)): a matrix of state per head, decaying per channel."""
     c, att = config.embd, f"blocks.{i}.att."
     sources = "rkv" if config.version == "5.0" else "rkvg"
-    p.point = f"layer.{i}.att.mix"
-    mu = p.vectors(att + "mu", [f"{att}time_maa_{s}" for s in sources], c)
-    p.layer_mix(x, norm(p, i, "ln1", c), mu, p.state(f"{i}.att_prev", c), mixed)
+    shift(p, config, i, "att", sources, x, mixed)
 
     p.point = f"layer.{i}.att.project"
-    pieces = [Piece(f"{att}{SOURCES[s]}.weight", at, c, SILU if s == "g" else NONE) for at, s in enumerate(sources)]
+    pieces = [Piece(s, f"{att}{SOURCES[s]}.weight", at, c, SILU if s == "g" else NONE) for at, s in enumerate(sources)]
     projected = project(p, att, pieces, mixed, p.scratch("projected", p.program.max_rows, width(pieces)))
 
     p.point = f"layer.{i}.att.wkv"
     gated = wkv(p, config, i, projected, p.vectors(att + "decay", [att + "decay"], c), dynamic=False, gate="g" in sources)
-
-    p.point = f"layer.{i}.att.output"
-    p.matmul(p.matrix(att + "output.weight", [att + "output.weight"], c), gated, x, add=True)
+    output(p, config, i, gated, x)
 
 
 def wkv(p: Builder, config: Config, i: int, projected: Buffer, decay: Buffer, *, dynamic: bool, gate: bool) -> Buffer:
@@ -54,5 +51,10 @@ def wkv(p: Builder, config: Config, i: int, projected: Buffer, decay: Buffer, *,
     lanes = 1 if p.tuning.reduce == "one" else 16
     shape = wkv6.sizes(c, n, dynamic=dynamic, gated=gate, lanes=lanes)
     constants = shape | {"WIDTH": projected.shape[1], "EPS": config.group_norm_eps}
-    buffers = [projected, decay, vectors, p.state(f"{i}.wkv", config.heads, n, n), p.scratch("y", rows, c), p.scratch("gated", rows, c)]
-    return p.call("wkv6", constants, buffers)
+    y, gated, name = p.scratch("y", rows, c), p.scratch("gated", rows, c), f"layer.{i}.att"
+    p.call("wkv6", constants, [projected, decay, vectors, p.state(f"{i}.wkv", config.heads, n, n), y, gated])
+    if p.wants(f"{name}.wkv", f"{name}.norm"):  # the same once more, step by step
+        p.value(f"{name}.wkv", y)
+        normed = p.value(f"{name}.norm", p.group_norm(y, vectors, p.scratch("normed", rows, c), n, config.group_norm_eps))
+        gated = p.combine(normed, gated, gate=projected, at=3 * padded(c)) if gate else normed
+    return p.value(f"{name}.gated", gated)

@@ -6,6 +6,7 @@ stop) is pending and the state ends just before it: what comes next in the conve
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -29,6 +30,15 @@ class Session(Protocol):
 
     async def step(self, token: int) -> Candidates:
         """Feed one token; candidates for the one after."""
+
+    def drawing(self, sampler: Sampler, stops: Sequence[int], limit: int) -> bool:
+        """Whether the device draws from now on, as the sampler would, up to a stop token or the limit: then `draw` takes the place of `step`."""
+
+    async def draw(self, token: int, drawn: int, most: int) -> Sequence[tuple[int, float]]:
+        """Feed one token and those drawn after it but for the last: 1 to `most` (token, log-probability), the `drawn`-th of the text first."""
+
+    async def rewind(self, count: int) -> None:
+        """Forget the last `count` tokens, which the last `draw` has fed."""
 
     def reset(self) -> None:
         """Back to the zero state."""
@@ -85,16 +95,25 @@ async def generate(
         raise RwkvError("empty-prompt")
     sampler, stream, matcher = Sampler(sampling, tokenizer.vocab_limit), Utf8Stream(), StopMatcher(stops)
     before, pending, reason = len(session.tokens), None, "length"
+    ahead: deque[tuple[int, float]] = deque()  # drawn by the device, not yet looked at
     ready, began = None, perf_counter()
     try:
         _check(cancel)
         candidates = await session.prefill(prompt_tokens, cancel)
         ready = perf_counter()
+        drawing = False
         while sampler.drawn < max_tokens:
             _check(cancel)
-            if pending is not None:
-                candidates = await session.step(pending)
-            pending, logprob = sampler.sample(candidates)
+            if pending is None:
+                pending, logprob = sampler.sample(candidates)
+                drawing = session.drawing(sampler, stop_tokens, max_tokens)
+            elif drawing:
+                if not ahead:
+                    ahead.extend(await session.draw(pending, sampler.drawn, max_tokens - sampler.drawn))
+                pending, logprob = ahead.popleft()
+                sampler.accept(pending)
+            else:
+                pending, logprob = sampler.sample(await session.step(pending))
             ended = pending in stop_tokens
             text, hit = matcher.feed("" if ended else stream.feed(tokenizer.token_bytes(pending)))
             yield Delta(text, (pending,), (logprob,))
@@ -105,6 +124,12 @@ async def generate(
         if error.code != "cancelled":
             raise
         reason = "cancelled"
+    except GeneratorExit:
+        if ahead:
+            await session.rewind(len(ahead))
+        raise
+    if ahead:
+        await session.rewind(len(ahead))
     done = perf_counter()
     rest, hit = matcher.feed(stream.finish())
     if rest := rest + matcher.flush():

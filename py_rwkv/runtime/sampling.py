@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import os
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate
 from operator import neg
@@ -37,7 +37,7 @@ class Candidates(NamedTuple):
 
     @classmethod
     def parse(cls, raw: bytes | bytearray | memoryview) -> Candidates:
-        """One row of the `topk_rank` kernel: u32[4 + 2K] = logsumexp (f32 bits), K, 0, 0, ids, logits (f32 bits)."""
+        """One row of the `topk_select` kernel: u32[4 + 2K] = logsumexp (f32 bits), K, 0, 0, ids, logits (f32 bits)."""
         view = memoryview(raw).cast("B")
         middle = 16 + 4 * view[4:8].cast("I")[0]
         return cls(view[16:middle].cast("I"), view[middle : 2 * middle - 16].cast("f"), view[:4].cast("f")[0])
@@ -142,6 +142,14 @@ class Sampler:
         token = self._draw(ranked, normaliser)
         self._count(token)
         return Choice(token, logits[ids.index(token)] - total)
+
+    def accept(self, token: int) -> None:
+        """Count a token that was drawn elsewhere, as the next of this text."""
+        self._count(token)
+
+    def entries(self) -> Iterator[tuple[int, float, int]]:
+        """(token, its count just after its last draw, that draw + 1) of every token drawn so far."""
+        return ((token, value, when + 1) for token, (value, when) in self._counts.items())
 
     def count(self, token: int) -> float:
         """The decayed count of a token as the next sample sees it."""

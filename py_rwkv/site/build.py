@@ -25,7 +25,7 @@ from py_rwkv.resources import PACKAGE, shader_dir, web_dir
 from py_rwkv.site import vendor, vocabulary
 
 DEVELOPMENT = ("vendor.json", "jsconfig.json", "*.d.ts", "*.md", ".*", "__pycache__")  # of web/, not part of the site
-NATIVE = ("site/", "cli/", "__main__.py", "devices/wgpu_device.py", "py.typed", "web/")  # of py_rwkv/, not part of the page
+NATIVE = ("site/", "cli/", "bench/", "__main__.py", "devices/wgpu_device.py", "py.typed", "web/")  # of py_rwkv/, not part of the page
 
 
 def page_package() -> bytes:

@@ -1,6 +1,7 @@
 """The vocabulary file: the published text (`rwkv_vocab_v20230424.txt`) packed into one compact blob, and back. Nothing of encoding or decoding.
 
 Text, one line per token: `ID LITERAL LENGTH`; the literal is a Python `'…'`/`"…"` (UTF-8) or `b'…'` and may contain spaces and U+0085/U+2028, so lines end at b"\\n" only.
+Ids may have gaps. The World vocabulary has every single byte; others need not, and then some text cannot be encoded.
 
 Blob: magic, then zlib of
     u32 runs, prefixes, choices bytes                         header
@@ -14,13 +15,15 @@ Imports the standard library only and nothing of this package: the build loads t
 
 from __future__ import annotations
 
-import ast
 import struct
 import zlib
 from itertools import chain, groupby
 from typing import NamedTuple
 
 MAGIC = b"RWKVVOC1"
+BOM = b"\xef\xbb\xbf"
+MAX_LINE = 2048  # bytes; a token has at most 255, an escape 4
+MAX_ID = 1 << 20
 
 
 class Vocabulary(NamedTuple):
@@ -32,37 +35,69 @@ class Vocabulary(NamedTuple):
 
 
 def parse(text: bytes) -> list[bytes]:
-    """Published vocabulary text → token bytes by id, b"" at ids that have none. ValueError names the first bad line."""
+    """Vocabulary text → token bytes by id, b"" at ids that have none. ValueError names the first bad line."""
     found: dict[int, bytes] = {}
-    for number, raw in enumerate(text.split(b"\n"), 1):
-        line = raw.removesuffix(b"\r").decode("utf-8")
-        if not line:
-            continue
-        try:
-            token_id, size = int(line[: line.index(" ")]), int(line[line.rindex(" ") :])
-            literal = ast.literal_eval(line[line.index(" ") : line.rindex(" ")].strip())
-        except (ValueError, SyntaxError) as error:
-            raise ValueError(f"line {number} is not `ID LITERAL LENGTH`: {line[:60]!r}") from error
-        token = literal.encode("utf-8") if isinstance(literal, str) else literal
-        if not isinstance(token, bytes) or len(token) != size or not 0 < size < 256 or not 0 < token_id < 1 << 20 or token_id in found:
-            raise ValueError(f"line {number}: wrong literal, length or repeated id: {line[:60]!r}")
-        found[token_id] = token
+    for number, raw in enumerate(text.removeprefix(BOM).split(b"\n"), 1):
+        if raw := raw.removesuffix(b"\r"):
+            try:
+                token_id, token, size = _line(raw)
+            except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+                raise ValueError(f"line {number} is not `ID LITERAL LENGTH`: {_shown(raw)}") from error
+            if len(token) != size or not 0 < size < 256 or not 0 <= token_id < MAX_ID or token_id in found:
+                raise ValueError(f"line {number}: wrong literal, length or repeated id: {_shown(raw)}")
+            found[token_id] = token
+    if not found:
+        raise ValueError("it has no tokens")
     if len(set(found.values())) != len(found):
         raise ValueError("the same token occurs twice")
-    if missing := {bytes([byte]) for byte in range(256)} - set(found.values()):
-        raise ValueError(f"{len(missing)} single bytes have no token, so some text could not be encoded")
     return [found.get(token_id, b"") for token_id in range(max(found) + 1)]
 
 
-def pack(text: bytes) -> bytes:
-    """Published vocabulary text → blob. ValueError if the text is not a vocabulary."""
-    tokens = parse(text)
-    runs = [(length, len(list(group))) for length, group in groupby(map(len, tokens))]
+def _line(raw: bytes) -> tuple[int, bytes, int]:
+    """(id, token, length) of a line. ValueError, and what `ast.literal_eval` raises."""
+    if len(raw) > MAX_LINE:
+        raise ValueError("too long")
+    number, _, rest = raw.decode("utf-8").partition(" ")
+    text, _, size = rest.rpartition(" ")
+    text = text.strip(" ")
+    quote = text[-1:]
+    if quote not in ("'", '"') or text.removeprefix("b")[:1] != quote or len(text) < 3:
+        raise ValueError("not a literal")
+    if "\\" in text or text[0] == "b":
+        from ast import literal_eval  # most lines of 65529 need no parser
+
+        literal: str | bytes = literal_eval(text)
+    elif quote in (literal := text[1:-1]):
+        raise ValueError("a quote inside")
+    return int(number), literal.encode("utf-8") if isinstance(literal, str) else literal, int(size)
+
+
+def _shown(raw: bytes) -> str:
+    return repr(raw[:60].decode("utf-8", "replace"))
+
+
+def vocabulary(tokens: list[bytes]) -> Vocabulary:
+    """Token bytes by id → what a tokenizer needs."""
+    ids = dict(zip(tokens, range(len(tokens)), strict=True))
+    ids.pop(b"", None)
+    return Vocabulary(tokens, ids, _lengths(tokens))
+
+
+def _lengths(tokens: list[bytes]) -> dict[bytes, bytes]:
     behind: dict[bytes, set[int]] = {}
     for token in tokens:
         if len(token) > 1:
             behind.setdefault(token[:2], {1}).add(len(token))
-    choice_of = {prefix: bytes(sorted(lengths, reverse=True)) for prefix, lengths in sorted(behind.items())}
+    return {prefix: bytes(sorted(lengths, reverse=True)) for prefix, lengths in sorted(behind.items())}
+
+
+def pack(text: bytes) -> bytes:
+    """Published vocabulary text → blob. ValueError if the text is not a vocabulary that can encode everything."""
+    tokens = parse(text)
+    if missing := {bytes([byte]) for byte in range(256)} - set(tokens):
+        raise ValueError(f"{len(missing)} single bytes have no token, so some text could not be encoded")
+    runs = [(length, len(list(group))) for length, group in groupby(map(len, tokens))]
+    choice_of = _lengths(tokens)
     choices = sorted(set(choice_of.values()))
     body = b"".join(
         [

@@ -1,4 +1,4 @@
-"""The World tokenizer: greedy longest match from the left over UTF-8 bytes. No pre-tokenizer, no normalisation, never fails."""
+"""The World tokenizer, and others with a vocabulary of their own: greedy longest match from the left over UTF-8 bytes. No pre-tokenizer, no normalisation."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ PACKED = Path(__file__).with_name("world.bin")
 
 
 class WorldTokenizer:
-    """ids 1..65529 are tokens (1..256 the single bytes), 0 ends a document, 65530..65535 exist only in the model's head: those decode to nothing."""
+    """World: ids 1..65529 are tokens (1..256 the single bytes), 0 ends a document, 65530..65535 exist only in the model's head: those decode to nothing."""
 
-    name = "world"
-    stop_tokens = (0,)
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, name: str = "world") -> None:
+        self.name = name
         self._tokens, self._ids, self._lengths = vocabulary
         self.vocab_limit = len(self._tokens)  # ids from here on are never sampled
+        self.stop_tokens = () if self._tokens[0] else (0,)
 
     @staticmethod
     @lru_cache(maxsize=1)
@@ -33,7 +32,7 @@ class WorldTokenizer:
             raise RwkvError("no-vocabulary", file=PACKED.name, reason=str(error)) from error
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text. Lone surrogates count as U+FFFD."""
+        """Token ids of a text. Lone surrogates count as U+FFFD. `cannot-encode` where no token fits, which World's vocabulary rules out."""
         data, at, found = utf8(text), 0, self._ids.get
         lengths, tokens = self._lengths.get, []
         end = len(data)
@@ -44,6 +43,8 @@ class WorldTokenizer:
                     tokens.append(token)
                     at += length
                     break
+            else:
+                raise RwkvError("cannot-encode", found=data[at : at + 12].decode("utf-8", "replace"), tokens=len(self._ids))
         return tokens
 
     def token_bytes(self, token: int) -> bytes:

@@ -10,3 +10,7 @@ fn input16(base: u32, chunk: u32) -> mat4x4<f32> {
 fn dot16(w: mat4x4<f32>, v: mat4x4<f32>) -> f32 {
     return dot(w[0], v[0]) + dot(w[1], v[1]) + dot(w[2], v[2]) + dot(w[3], v[3]);
 }
+fn partial1(row: u32, chunk: u32, v: mat4x4<f32>) -> f32 {
+    let block = row * BLOCKS + chunk / 2u;
+    return load_scale(block) * dot16(load16(row * CHUNKS + chunk, block), v);
+}

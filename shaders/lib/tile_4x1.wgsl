@@ -4,9 +4,6 @@ const TOKENS: u32 = 1u;
 alias Acc = vec4<f32>;
 var<private> acc: Acc;
 
-fn partial1(row: u32, chunk: u32, v: mat4x4<f32>) -> f32 {
-    return load_scale(row * BLOCKS + chunk / 4u) * dot16(load16(row * CHUNKS + chunk), v);
-}
 fn accumulate(row: u32, base: u32, stride: u32, tokens: u32, lane: u32) {
     let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(M - 1u));
     var sum = Acc(0.0);

@@ -11,7 +11,6 @@ import pytest
 from golden.cases import load_case
 from make_pth import save
 from models import engine_of, finished, logits_of
-from paths import FIXTURES
 from playwright.sync_api import Browser, Page
 from tiny_model import weights
 
@@ -130,7 +129,7 @@ def test_two_conversations_at_once_do_not_mix(demo: Page) -> None:
 def test_info_names_model_memory_and_cost(demo: Page) -> None:
     info = demo.evaluate("rwkv.info()")
     assert info["model"]["layers"] == 6 and info["device"]["kind"] == "webgpu"
-    assert info["program"]["dispatchesPerLayer"] <= 9 and info["program"]["bridgeBytesPerToken"] == {"to": 48, "from": 2064}
+    assert info["program"]["dispatchesPerLayer"] <= 8 and info["program"]["bridgeBytesPerToken"] == {"to": 48, "from": 2064}
     assert 0 < info["memory"]["gpuBytes"] < 64e6
     assert info["memory"]["wasmBytes"] < 96e6  # weights never enter the wasm heap
     assert {"python", "upload", "compile", "warmup"} <= info["timings"].keys()
@@ -178,16 +177,6 @@ def test_logits_of_the_goldens(page: Page, site: Path, site_url: str) -> None:
         (site / f"{name}.pth").write_bytes(save(case.weights))
         logits = page.evaluate(LOGITS, [f"{site_url}{name}.pth", [int(t) for t in case.tokens]])
         assert case.error(np.array([logits], np.float32), positions=slice(-1, None)) < 1e-4
-
-
-@pytest.mark.skipif(not FIXTURES.exists(), reason="needs ../shared; the goldens above are this project's own")
-@pytest.mark.parametrize("version", ["v4", "v6", "v7"])
-def test_rwkv_cpp_s_tiny_models(page: Page, site: Path, site_url: str, version: str) -> None:
-    (site / f"{version}.pth").write_bytes((FIXTURES / f"{version}.pth").read_bytes())
-    page.goto(site_url)
-    page.wait_for_selector("html[data-state]")
-    logits = page.evaluate(LOGITS, [f"{site_url}{version}.pth", [34, 105, 110]])
-    assert np.abs(np.array(logits) - np.load(FIXTURES / f"{version}.expected.npy")).max() < 1e-4
 
 
 def test_closing_ends_everything(page: Page, site_url: str) -> None:

@@ -23,7 +23,7 @@ RUN = """async ({ program, blob, uploads, step, counts, reads }) => {
     await gpu.allocate([program]);
     await gpu.upload(bytes(blob).buffer, uploads);
     await gpu.compile(() => {});
-    await gpu.run("one", bytes(step), ...counts, "", 0);
+    await gpu.run(["one"], 1, bytes(step), ...counts, "", 0);
     const out = await gpu.read(reads);
     gpu.close();
     let text = "";

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from make_pth import save
+from models import converted
 from playwright.sync_api import Page, Route
 from tiny_model import weights
 
-from py_rwkv.checkpoint.convert import convert
 from py_rwkv.checkpoint.layout import layout
 from py_rwkv.checkpoint.manifest import Manifest, Sampling, Shard, Stored, StoredPiece
 from py_rwkv.checkpoint.shards import DirectorySink
@@ -28,7 +28,7 @@ def model(site: Path) -> str:
     target = site / "models/several"
     if not target.exists():
         made = {name: w * np.float32(0.1) for name, w in weights(SMALL).items()}
-        manifest = convert(BytesSource("several.pth", save(made)), DirectorySink(target), strategy="int8", shard_limit=20_000)
+        manifest = converted(BytesSource("several.pth", save(made)), DirectorySink(target), strategy="int8", shard_limit=20_000)
         assert len(manifest.shards) > 3
     return "models/several/"
 

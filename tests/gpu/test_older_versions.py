@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from golden.older_cases import SHAPES, OlderCase, load_older
-from models import engine_of
+from models import engine_of, loaded
 
-from py_rwkv.checkpoint.convert import load_model
 from py_rwkv.devices.numpy_device import NumpyDevice
 from py_rwkv.devices.wgpu_device import WgpuDevice
 from py_rwkv.models.builder import HARDWARE, SOFTWARE
@@ -121,7 +120,7 @@ if FIXTURES.is_dir():
     def test_trained_models_of_rwkv_cpp(version: str, kind: str) -> None:
         """rwkv.cpp's own expectations; its V5 normalises with an eps of 1e-5."""
         eps = 1e-5 if version.startswith("v5") else None
-        manifest, shards = load_model(FIXTURES / f"{version}.pth", group_norm_eps=eps)
+        manifest, shards = loaded(FIXTURES / f"{version}.pth", group_norm_eps=eps)
         e = asyncio.run(Engine.load(manifest, _Ready(shards), device(kind)))
         found = np.frombuffer(asyncio.run(e.logits([34, 105, 110])), np.float32)
         assert np.abs(found - np.load(FIXTURES / f"{version}.expected.npy")).max() < 1e-4

@@ -34,7 +34,7 @@ def test_convert_info_logits(checkpoint: Path, tmp_path: Path, capsys: pytest.Ca
     assert run("info", tmp_path / "model", "--device", "cpu", "--json") == 0
     assert json.loads(capsys.readouterr().out)["model"]["layers"] == 2
     assert run("info", tmp_path / "model", "--device", "cpu", "--program") == 0
-    assert "25 dispatches, 9.0 per layer" in capsys.readouterr().out
+    assert "21 dispatches, 8.0 per layer" in capsys.readouterr().out
     rows = {}
     for model, quant in ((tmp_path / "model", None), (checkpoint, "int8")):
         out = tmp_path / "out.npy"

@@ -157,12 +157,14 @@ def v7(**extra: tuple[int, ...]) -> Shapes:
 
 EMB = {"emb.weight": (40, 20)}
 OTHERS = {
-    "RWKV-6": {**EMB, "blocks.0.att.time_mix_x": (1, 1, 20), "blocks.0.att.time_mix_w1": (160, 20)},
-    "RWKV-6 ": {**shapes(OLDER["6"]), "blocks.0.att.time_maa_w1": (45, 20)},
     "RWKV-7a": v7(blocks__0__ffn__s_emb__weight=(40, 1024)),
     "RWKV-7b": v7(blocks__0__qkv__qq__weight=(20, 20)),
     "RWKV-8": v7(blocks__0__ffn__enn__weight=(40, 20)),
-    "web-rwkv": {**shapes(), "blocks.0.att.w1": (6, 20)},
+    "RWKV-7b ": v7(blocks__0__qkv__qq__weight=(20, 20), blocks__0__ffn__s_emb__weight=(40, 1024)),  # has 7a's tensors too
+    "RWKV-8 ": v7(blocks__0__rosa__emb0=(40, 20)),
+    "hybrid": v7(blocks__1__att__q_proj__weight=(20, 20)),  # what flash-linear-attention's hybrids become
+    "hybrid ": {"embed_tokens.weight": (40, 20), "layers.0.self_attn.x_r": (20,), "layers.0.self_attn.q_proj.weight": (20, 20)},
+    "hybrid  ": {"layers.0.self_attn.time_maa_x": (1, 1, 20), "layers.1.self_attn.k_proj.weight": (20, 20)},
     "blocks.1.ffn.receptance.weight": v7(blocks__1__ffn__receptance__weight=(20, 20)),
     "Hugging Face": {"rwkv.embeddings.weight": (40, 20), "rwkv.blocks.0.attention.time_decay": (20,)},
     "Hugging Face ": {"embeddings.weight": (40, 20), "layers.0.attn.x_r": (1, 1, 20)},
@@ -183,8 +185,28 @@ def test_other_architectures_are_refused_by_name(what: str) -> None:
     assert error.code == "unsupported-architecture" and what.strip() in error.details["found"]
 
 
-def test_recognized_versions_are_announced() -> None:
-    assert "recognized, but not supported yet" in str(refused(OTHERS["RWKV-6"]))
+def test_a_part_of_a_model_says_where_the_rest_is() -> None:
+    assert "index.json" in str(refused(OTHERS["Hugging Face"]))
+
+
+@pytest.mark.parametrize("config", [*OLDER.values(), CONFIG], ids=lambda c: c.version)
+@pytest.mark.parametrize(
+    ("layers", "heads", "head_size", "vocab", "ffn"), [(1, 3, 4, 256, 1), (3, 1, 48, 50277, 97), (2, 5, 12, 65536, 130)]
+)
+def test_any_size_is_detected(config: Config, layers: int, heads: int, head_size: int, vocab: int, ffn: int) -> None:
+    heads, head_size = (1, heads * head_size) if config.version == "4" else (heads, head_size)
+    ranks = {name: 1 + 6 * i for i, name in enumerate(config.ranks)}
+    made = Config(config.version, layers, heads * head_size, heads, head_size, ffn, vocab, ranks)
+    assert detect(shapes(made)) == made
+
+
+@pytest.mark.parametrize(("version", "factor"), [("6", "time_maa_w1"), ("6", "time_decay_w2"), ("7", "g1"), ("7", "w2")])
+def test_factors_of_no_dialect_are_named(version: str, factor: str) -> None:
+    """web-rwkv's files, where all are transposed, are put right before: here it is one."""
+    whole = shapes({**OLDER, "7": CONFIG}[version])
+    name = f"blocks.1.att.{factor}"
+    error = refused({**whole, name: whole[name][::-1]})
+    assert error.code == "wrong-shape" and error.details["name"] == name
 
 
 def test_a_state_inside_a_model_is_no_obstacle() -> None:

@@ -9,11 +9,12 @@ import dialect_files as files
 import numpy as np
 import pytest
 from make_pth import bf16, save
+from models import pieces
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from py_rwkv.checkpoint.convert import natural_strategy
 from py_rwkv.checkpoint.dialects import Derived, scaled
-from py_rwkv.checkpoint.pack import pack
+from py_rwkv.checkpoint.quantizer import NumpyQuantizer
 from py_rwkv.checkpoint.safetensors import TensorInfo
 from py_rwkv.checkpoint.source import BytesSource
 from py_rwkv.errors import RwkvError
@@ -29,7 +30,7 @@ def opened(data: bytes, name: str = "m.st") -> Checkpoint:
 
 def packed(checkpoint: Checkpoint, strategy: str = "f32") -> tuple[Config, list[tuple[object, ...]]]:
     config = detect(checkpoint.shapes)
-    return config, [(p.name, p.dtype, p.shape, bytes(p.data)) for p in pack(checkpoint, config, parse_strategy(strategy))]
+    return config, [(p.name, p.dtype, p.shape, bytes(p.data)) for p in pieces(checkpoint, config, parse_strategy(strategy))]
 
 
 def same(a: Checkpoint, arrays: Mapping[str, np.ndarray]) -> bool:
@@ -49,7 +50,7 @@ def test_web_rwkv(version: str, dtype: str) -> None:
 
 
 def test_web_rwkv_in_bf16_and_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("py_rwkv.checkpoint.pack.AT_ONCE", 60)
+    monkeypatch.setattr(NumpyQuantizer, "weights", 60)
     w = {name: bf16(a).reshape(a.shape) for name, a in files.weights(files.config("6")).items()}
     assert same(opened(files.safetensors(files.web_rwkv(w))), w)
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_pth import bf16, save
+from models import pieces
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from py_rwkv.checkpoint.convert import natural_strategy
 from py_rwkv.checkpoint.ggml import BLOCKS, decode_rows
 from py_rwkv.checkpoint.layout import UNUSED
-from py_rwkv.checkpoint.pack import pack
 from py_rwkv.checkpoint.source import BytesSource
 from py_rwkv.errors import RwkvError
 from py_rwkv.models.config import Config, detect
@@ -29,7 +29,7 @@ def opened(data: bytes) -> Checkpoint:
 
 def packed(c: Checkpoint) -> tuple[Config, list[tuple[object, ...]]]:
     config = detect(c.shapes)
-    return config, [(p.name, p.dtype, p.shape, bytes(p.data)) for p in pack(c, config, parse_strategy("f32"))]
+    return config, [(p.name, p.dtype, p.shape, bytes(p.data)) for p in pieces(c, config, parse_strategy("f32"))]
 
 
 def official(arrays: files.Arrays) -> Checkpoint:

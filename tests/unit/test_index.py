@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from make_pth import save
+from models import converted, loaded
 
-from py_rwkv.checkpoint.convert import convert, load_model, natural_strategy, open_weights
+from py_rwkv.checkpoint.convert import natural_strategy, open_weights
 from py_rwkv.checkpoint.index import open_folder, open_index
 from py_rwkv.checkpoint.layout import UNUSED
 from py_rwkv.checkpoint.shards import DirectorySink
@@ -71,14 +72,15 @@ def test_on_disk_and_converted(tmp_path: Path) -> None:
     for name, data in table.items():
         (tmp_path / name).write_bytes(data)
     equal(open_weights(tmp_path))
-    equal(open_weights(tmp_path / "model.safetensors.index.json"))
-    manifest, shards = load_model(tmp_path)
+    equal(by_index := open_weights(tmp_path / "model.safetensors.index.json"))
+    assert by_index.group_norm_eps == 4e-5
+    manifest, shards = loaded(tmp_path)
     assert manifest.name == tmp_path.name and manifest.quantization == natural_strategy(open_weights(tmp_path)) == "f32"
     assert manifest.config.group_norm_eps == 4e-5
     assert np.array_equal(Weights(manifest, shards).f32("head.weight")[:, :20], W["head.weight"])
     (tmp_path / "model-00002-of-00003.safetensors").unlink()
     with pytest.raises(RwkvError) as e:
-        load_model(tmp_path)
+        loaded(tmp_path)
     assert e.value.code == "missing-part" and e.value.details["name"] == "model-00002-of-00003.safetensors"
     with pytest.raises(RwkvError) as e:
         open_weights(tmp_path / "model.safetensors.index.json")
@@ -132,9 +134,9 @@ def test_configs_that_matter() -> None:
 
 
 def test_a_model_directory_still_wins(tmp_path: Path) -> None:
-    manifest = convert(BytesSource("m.pth", save(W)), DirectorySink(tmp_path))
+    manifest = converted(BytesSource("m.pth", save(W)), DirectorySink(tmp_path))
     (tmp_path / "m.pth").write_bytes(b"not looked at")
-    assert load_model(tmp_path)[0] == manifest
+    assert loaded(tmp_path)[0] == manifest
 
 
 @given(

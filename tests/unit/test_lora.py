@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from make_pth import save
+from models import pieces
 
 from py_rwkv.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from py_rwkv.checkpoint.convert import natural_strategy
-from py_rwkv.checkpoint.lora import Lora, with_lora
-from py_rwkv.checkpoint.pack import pack
+from py_rwkv.checkpoint.lora import Lora, parse_lora, with_lora
+from py_rwkv.checkpoint.quantizer import NumpyQuantizer
 from py_rwkv.checkpoint.source import BytesSource
 from py_rwkv.errors import RwkvError
 from py_rwkv.models.config import detect
@@ -85,7 +86,7 @@ def test_several_files_patterns_and_blends() -> None:
     a, b = lora_arrays(1), lora_arrays(2)
     after = merged(merged(W, a, 8), b, 2, blend=0.25)
     close(with_lora(BASE, [Lora(pth(a), 8), Lora(pth(b), 2, blend=0.25)]), after)
-    some = with_lora(BASE, [Lora(pth(a), 8, r"blocks\.1\.ffn\."), Lora(pth(a), 3, r"\.att\.key\.")])
+    some = with_lora(BASE, [Lora(pth(a), {r"blocks\.1\.ffn\.": 8, r"\.att\.key\.": 3})])
     eight, three = merged(W, a, 8), merged(W, a, 3)
     close(some, {n: eight[n] if "blocks.1.ffn" in n else three[n] if ".att.key." in n else w for n, w in W.items()})
 
@@ -109,15 +110,15 @@ def test_a_rank_as_large_as_the_width(rng: np.random.Generator) -> None:
 
 
 def test_rows_in_blocks_and_before_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("py_rwkv.checkpoint.pack.AT_ONCE", 60)
+    monkeypatch.setattr(NumpyQuantizer, "weights", 60)
     a = lora_arrays()
     half = open_checkpoint(BytesSource("h.pth", save({n: w.astype("<f2") for n, w in W.items()})))
     c = with_lora(half, [Lora(pth(a), 32)])
     assert natural_strategy(c) == "f16"  # that of the model, not of the sum
-    pieces = {p.name: p for p in pack(c, detect(c.shapes), parse_strategy("f32"))}
+    found = {p.name: p for p in pieces(c, detect(c.shapes), parse_strategy("f32"))}
     w = W["blocks.1.ffn.key.weight"].astype("<f2").astype("f4")
     wanted = w + np.float32(32 / 3) * (a["blocks.1.ffn.key.lora_B"] @ a["blocks.1.ffn.key.lora_A"])
-    got = np.frombuffer(pieces["blocks.1.ffn.key.weight"].data, "<f4").reshape(36, 32)[:, :20]
+    got = np.frombuffer(found["blocks.1.ffn.key.weight"].data, "<f4").reshape(36, 32)[:, :20]
     np.testing.assert_allclose(got, wanted, rtol=0, atol=2e-6)
 
 
@@ -152,15 +153,46 @@ def test_other_kinds_are_refused_by_name() -> None:
 def test_settings() -> None:
     assert refused(pth(lora_arrays()), alpha=float("nan")).code == "bad-setting"
     assert refused(pth(lora_arrays()), blend="x").code == "bad-setting"
-    e = refused(pth(lora_arrays()), pattern="(")
+    e = refused(pth(lora_arrays()), alpha={"(": 1.0})
     assert e.code == "bad-setting" and e.details["expected"] == "a regular expression"
+    e = refused(pth(lora_arrays()), alpha={"": 1.0, "att.output": 2.0})
+    assert e.code == "bad-setting" and e.details["found"] == "att.output" and "blocks.0.att.key.weight" in e.details["expected"]
+
+
+def test_the_last_pattern_found_counts() -> None:
+    a = lora_arrays()
+    eight, three = merged(W, a, 8), merged(W, a, 3)
+    close(with_lora(BASE, [Lora(pth(a), {"": 8, "blocks.1.ffn": 3})]), {n: three[n] if "blocks.1.ffn" in n else eight[n] for n in W})
+    close(with_lora(BASE, [Lora(pth(a), {"blocks.1.ffn": 3, "": 8})]), eight)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("a.pth:32", ("a.pth", {"": 32}, 1)),
+        ("a.st:blocks\\.[0-3]\\..*=0.5", ("a.st", {"blocks\\.[0-3]\\..*": 0.5}, 1)),
+        ("x/a.pth:32,ffn=1e1,a{1,2}=-.5,blend=0.25", ("x/a.pth", {"": 32, "ffn": 10, "a{1,2}": -0.5}, 0.25)),
+        ("https://host:8/a.pth?x=1:(?:att|ffn)=2,(?=k)=3", ("https://host:8/a.pth?x=1", {"(?:att|ffn)": 2, "(?=k)": 3}, 1)),
+        ("C:\\a.safetensors:5", ("C:\\a.safetensors", {"": 5}, 1)),
+        ("lora:5", ("lora", {"": 5}, 1)),
+    ],
+)
+def test_options(text: str, parsed: object) -> None:
+    assert parse_lora(text) == parsed
+
+
+@pytest.mark.parametrize("text", ["", "a.pth", "a.pth:", "a.pth:x", "a.pth:1,", "a.pth:x=", ":3", "a.pth:ffn=1 2"])
+def test_options_that_say_nothing(text: str) -> None:
+    with pytest.raises(RwkvError) as e:
+        parse_lora(text)
+    assert e.value.code == "bad-setting" and "FILE:ALPHA" in e.value.details["expected"]
 
 
 def test_overflow_is_found_when_packing() -> None:
     a = lora_arrays()
     c = with_lora(BASE, [Lora(pth({n: x * np.float32(1e30) for n, x in a.items()}), 1e9)])
     with pytest.raises(RwkvError) as e:
-        list(pack(c, detect(c.shapes), parse_strategy("f32")))
+        list(pieces(c, detect(c.shapes), parse_strategy("f32")))
     assert e.value.code == "bad-weights"
 
 

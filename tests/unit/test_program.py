@@ -14,7 +14,7 @@ from py_rwkv.models.builder import HARDWARE, SOFTWARE, Builder, Limits, prefill_
 from py_rwkv.models.config import Config
 from py_rwkv.program import MAX_ROWS, Program, Run, Step
 from py_rwkv.quant import ENCODINGS
-from py_rwkv.runtime.engine import MAX_OUTPUTS
+from py_rwkv.runtime.programs import MAX_OUTPUTS
 from py_rwkv.runtime.upload import plan
 
 DEMO = Config("7", 6, 256, 4, 64, 1024, 65536, {"w": 32, "a": 32, "v": 32, "g": 64})
@@ -31,9 +31,9 @@ BIG_OLDER = (  # 3B
     Config("5.2", 32, 2560, 40, 64, 8960, 65536),
     Config("6", 32, 2560, 40, 64, 8960, 65536, {"mix": 32, "decay": 64}),
 )
-DISPATCHES_PER_LAYER = 9  # budgets: lower them when you can, never raise them
+DISPATCHES_PER_LAYER = 8  # budgets: lower them when you can, never raise them
 DISPATCHES_PER_OLDER_LAYER = {"4": 7, "5.0": 7, "5.1": 7, "5.2": 7, "6": 10}
-DISPATCHES_BESIDES = 7
+DISPATCHES_BESIDES = 5
 BYTES_PER_STEP = (48, 2064)  # to and from the device for one decoded token
 
 
@@ -79,8 +79,8 @@ def test_bytes_crossing_the_bridge_per_token() -> None:
 @pytest.mark.parametrize("config", [DEMO, *OLDER.values()], ids=lambda c: c.version)
 def test_bytes_read_per_token_are_the_weights_without_the_embedding_table(config: Config) -> None:
     matrices = {t.name: t for t in layout(config) if t.kind != "vector"}
-    read = sum(t.rows * (t.columns + 2 * -(-t.columns // 64)) for name, t in matrices.items() if name != "emb.weight")
-    vectors = 4 * sum(t.columns for t in layout(config) if t.kind == "vector")
+    read = sum(t.rows * (t.columns - -t.columns // 32) for name, t in matrices.items() if name != "emb.weight")
+    vectors = 4 * sum(t.columns for t in layout(config) if t.kind == "vector" and not t.optional)
     assert (
         read + vectors <= program(config).bytes_per_token <= (read + vectors) * 1.03
     )  # `project` pads segments; wkv7_gate reads its vectors again
@@ -126,7 +126,7 @@ def test_a_step_has_a_size(rows: int) -> None:
 
 def test_program_can_be_printed_and_sent() -> None:
     p = program(DEMO)
-    assert "layer.5.ffn.value" in str(p) and "61 dispatches, 9.0 per layer" in str(p)
+    assert "layer.5.ffn.value" in str(p) and "53 dispatches, 8.0 per layer" in str(p)
     wire = p.to_wire()
     assert len(wire["calls"]) == p.dispatches and len(wire["pipelines"]) <= 20
     assert all(call[0] < len(wire["pipelines"]) and max(call[1]) < len(wire["buffers"]) for call in wire["calls"])
@@ -136,7 +136,7 @@ def test_program_can_be_printed_and_sent() -> None:
 def test_every_weight_byte_is_uploaded_once(config: Config) -> None:
     listed, at = tensors(config, "int8"), 0
     for t in listed.values():
-        row = t.shape[-1] * {"F32": 4, "I8": 1, "F16": 2}[t.dtype]
+        row = t.shape[-1] * {"F32": 4, "I8": 1, "U8": 1}[t.dtype]
         rows = t.shape[0] if len(t.shape) > 1 else 1
         half = rows // 2  # two pieces in two shards
         t.pieces = [SimpleNamespace(shard=0, offset=at, nbytes=half * row, first_row=0)] if half else []

@@ -17,12 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_pth import save
+from models import converted, loaded, pieces
 from tiny_model import CONFIG, weights
 
-from py_rwkv.checkpoint.convert import convert, load_model
 from py_rwkv.checkpoint.manifest import Manifest, Sampling, choose_tokenizer
 from py_rwkv.checkpoint.model_dir import open_model_dir
-from py_rwkv.checkpoint.pack import pack
 from py_rwkv.checkpoint.safetensors import Piece, read_header
 from py_rwkv.checkpoint.shards import DirectorySink, MemorySink, ShardWriter
 from py_rwkv.checkpoint.source import BytesSource
@@ -35,18 +34,18 @@ SOURCE = BytesSource("tiny.pth", FILE)
 
 def made(**options: Any) -> tuple[Manifest, MemorySink]:
     sink = MemorySink()
-    return convert(SOURCE, sink, **{"strategy": "int8", **options}), sink
+    return converted(SOURCE, sink, **{"strategy": "int8", **options}), sink
 
 
 @pytest.mark.parametrize("limit", [2500, 4096, 10_000, 1 << 20])
 @pytest.mark.parametrize("strategy", ["f32", "f16", "int8"])
 def test_shards_hold_what_was_packed(limit: int, strategy: str, tmp_path: Path) -> None:
-    convert(SOURCE, DirectorySink(tmp_path / "m"), strategy=strategy, shard_limit=limit)
+    converted(SOURCE, DirectorySink(tmp_path / "m"), strategy=strategy, shard_limit=limit)
     manifest, shards = open_model_dir(tmp_path / "m")
     model = Weights(manifest, shards)
     from py_rwkv.checkpoint.checkpoint import open_checkpoint
 
-    for p in pack(open_checkpoint(SOURCE), CONFIG, model.strategy):
+    for p in pieces(open_checkpoint(SOURCE), CONFIG, model.strategy):
         assert model.stored(p.name).tobytes() == bytes(p.data), p.name
     files = {f.name for f in (tmp_path / "m").iterdir()}
     assert files == {"manifest.json", *(f"{s.sha256}.safetensors" for s in manifest.shards)}
@@ -104,7 +103,7 @@ def test_progress_covers_every_byte_once() -> None:
 
 def test_natural_precision() -> None:
     assert made(strategy=None)[0].quantization == "f32"
-    assert convert(BytesSource("h", save(weights(dtype="<f2"))), MemorySink()).quantization == "f16"
+    assert converted(BytesSource("h", save(weights(dtype="<f2"))), MemorySink()).quantization == "f16"
 
 
 @pytest.mark.parametrize(
@@ -126,21 +125,21 @@ def test_reading_a_manifest_needs_no_numpy() -> None:
 
 def test_load_model_takes_directories_and_files(tmp_path: Path) -> None:
     (tmp_path / "tiny.pth").write_bytes(FILE)
-    convert(SOURCE, DirectorySink(tmp_path / "m"), strategy="int8")
+    converted(SOURCE, DirectorySink(tmp_path / "m"), strategy="int8")
     results = [
-        load_model(tmp_path / "m"),
-        load_model(str(tmp_path / "m" / "manifest.json")),
-        load_model(tmp_path / "tiny.pth", strategy="int8"),
+        loaded(tmp_path / "m"),
+        loaded(str(tmp_path / "m" / "manifest.json")),
+        loaded(tmp_path / "tiny.pth", strategy="int8"),
     ]
     assert len({Weights(*r).stored("head.weight").tobytes() for r in results}) == 1
-    assert np.array_equal(Weights(*load_model(tmp_path / "tiny.pth")).f32("head.weight")[:, :20], weights()["head.weight"])
+    assert np.array_equal(Weights(*loaded(tmp_path / "tiny.pth")).f32("head.weight")[:, :20], weights()["head.weight"])
 
 
 def test_repeated_rows_are_expanded_when_read() -> None:
     w = weights()
     w["head.weight"] = w["head.weight"][np.arange(40) % 3]
     sink = MemorySink()
-    manifest = convert(BytesSource("m", save(w)), sink, strategy="f32")
+    manifest = converted(BytesSource("m", save(w)), sink, strategy="f32")
     assert manifest.tensors["head.weight"].shape == (3, 32)
     from py_rwkv.checkpoint.model_dir import MemoryShards
 
@@ -156,8 +155,8 @@ def code(action: Callable[[], object]) -> str:
 def test_damaged_and_missing_files(tmp_path: Path) -> None:
     assert code(lambda: open_model_dir(tmp_path)) == "not-a-model-directory"
     assert code(lambda: open_model_dir(tmp_path / "nowhere")) == "not-a-model-directory"
-    assert code(lambda: load_model(tmp_path / "nothing.pth")) == "file-not-found"
-    convert(SOURCE, DirectorySink(tmp_path / "m"), shard_limit=10_000)
+    assert code(lambda: loaded(tmp_path / "nothing.pth")) == "file-not-found"
+    converted(SOURCE, DirectorySink(tmp_path / "m"), shard_limit=10_000)
     manifest, shards = open_model_dir(tmp_path / "m")
     path = tmp_path / "m" / f"{manifest.shards[1].sha256}.safetensors"
     good = path.read_bytes()
@@ -175,11 +174,11 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
     w = weights()
     w["head.weight"][0, 0] = np.nan  # the last tensor
     bad = BytesSource("bad.pth", save(w))
-    assert code(lambda: convert(bad, DirectorySink(tmp_path / "m"), strategy="f32", shard_limit=4096)) == "bad-weights"
+    assert code(lambda: converted(bad, DirectorySink(tmp_path / "m"), strategy="f32", shard_limit=4096)) == "bad-weights"
     assert not (tmp_path / "m").exists()
-    convert(SOURCE, DirectorySink(tmp_path / "m"), strategy="f32", shard_limit=4096)
+    converted(SOURCE, DirectorySink(tmp_path / "m"), strategy="f32", shard_limit=4096)
     before = {f.name: f.read_bytes() for f in (tmp_path / "m").iterdir()}
-    assert code(lambda: convert(bad, DirectorySink(tmp_path / "m"), strategy="int8", shard_limit=2048)) == "bad-weights"
+    assert code(lambda: converted(bad, DirectorySink(tmp_path / "m"), strategy="int8", shard_limit=2048)) == "bad-weights"
     assert {f.name: f.read_bytes() for f in (tmp_path / "m").iterdir()} == before
 
     def cancel(tensor: str, done: int, total: int) -> None:
@@ -187,14 +186,14 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        convert(SOURCE, DirectorySink(tmp_path / "m"), strategy="int8", shard_limit=2048, progress=cancel)
+        converted(SOURCE, DirectorySink(tmp_path / "m"), strategy="int8", shard_limit=2048, progress=cancel)
     assert {f.name: f.read_bytes() for f in (tmp_path / "m").iterdir()} == before
 
 
 def test_a_new_model_replaces_the_old_one_and_nothing_else(tmp_path: Path) -> None:
-    convert(SOURCE, DirectorySink(tmp_path), strategy="f32", shard_limit=4096)
+    converted(SOURCE, DirectorySink(tmp_path), strategy="f32", shard_limit=4096)
     (tmp_path / "README.md").write_text("mine")
-    manifest = convert(SOURCE, DirectorySink(tmp_path), strategy="int8")
+    manifest = converted(SOURCE, DirectorySink(tmp_path), strategy="int8")
     assert {f.name for f in tmp_path.iterdir()} == {"README.md", "manifest.json", *(f"{s.sha256}.safetensors" for s in manifest.shards)}
 
 
@@ -207,14 +206,14 @@ def test_foreign_directories_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     assert code(lambda: DirectorySink(tmp_path)) == "destination-in-use"
     assert code(lambda: DirectorySink(tmp_path / "thesis.tex")) == "cannot-write"
-    assert code(lambda: convert(SOURCE, DirectorySink(tmp_path / "thesis.tex" / "m"))) == "cannot-write"
+    assert code(lambda: converted(SOURCE, DirectorySink(tmp_path / "thesis.tex" / "m"))) == "cannot-write"
 
 
 def test_headers_are_checked_before_anything_is_read() -> None:
     w: dict[str, Any] = {**weights(), "ln_out.bias": np.zeros(20, "<i8")}
     read: list[str] = []
     with pytest.raises(RwkvError) as e:
-        convert(BytesSource("m", save(w)), MemorySink(), progress=lambda name, *_: read.append(name))
+        converted(BytesSource("m", save(w)), MemorySink(), progress=lambda name, *_: read.append(name))
     assert e.value.code == "unsupported-dtype" and e.value.details["name"] == "ln_out.bias" and not read
 
 

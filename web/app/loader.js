@@ -43,6 +43,7 @@ export class LoaderView {
     if (!this.phases.size) this.start(this.title, this.numpy);
     const phase = this.phases.get(progress.phase);
     if (!phase) return this.draw(); // "ready": the state event changes the screen
+    if (progress.phase === "convert" && !this.phases.get("download")?.started) this.phases.delete("download"); // a file that is here
     const now = performance.now();
     if (phase.started === undefined) this.#closeUncounted(progress.phase, now);
     phase.started ??= now;

@@ -13,6 +13,8 @@ import { Settings } from "./settings.js";
 import { startTheme } from "./theme.js";
 
 /** @typedef {import("./types.js").PageEngine} PageEngine */
+/** @typedef {import("./types.js").LoadSource} LoadSource */
+/** @typedef {import("./types.js").Conversion} Conversion */
 /** @typedef {"boot" | "welcome" | "loading" | "no-webgpu" | "error" | "chat"} Screen */
 
 const DEMO = "demo";
@@ -26,7 +28,7 @@ class Page {
   loading;
   /** Resolves when that load is over, however it ended. @type {Promise<void>} */
   settled = Promise.resolve();
-  /** What to load again after an error. @type {{source: import("./types.js").LoadSource, device?: "numpy"}} */
+  /** What to load again after an error. @type {{source: LoadSource, device?: "numpy", conversion?: Conversion}} */
   last = { source: DEMO };
   /** @type {Screen} */
   screen = "boot";
@@ -41,10 +43,10 @@ class Page {
     this.noWebgpu = new NoWebgpuView();
     this.settings = new Settings();
     this.panel = new InfoPanel(engine);
-    this.models = new ModelsDialog((source) => void this.load(source));
+    this.models = new ModelsDialog((source, conversion) => void this.load(source, undefined, conversion));
     this.chat = new Chat(engine, {
       sampling: () => this.settings.values(),
-      recover: () => this.load(this.last.source, this.last.device),
+      recover: () => this.again(),
     });
     engine.addEventListener("state", () => this.onState());
     engine.addEventListener("progress", (event) => this.loader.update(/** @type {CustomEvent} */ (event).detail));
@@ -52,7 +54,7 @@ class Page {
     byId("start").addEventListener("click", () => void this.load(DEMO));
     byId("fallback").addEventListener("click", () => void this.load(DEMO, "numpy"));
     byId("cancel").addEventListener("click", () => this.cancel());
-    byId("error-retry").addEventListener("click", () => void this.load(this.last.source, this.last.device));
+    byId("error-retry").addEventListener("click", () => void this.again());
     byId("error-home").addEventListener("click", () => this.home());
     onLanguage(() => this.drawWelcome());
     wireDialogs(this.models);
@@ -71,33 +73,39 @@ class Page {
     this.home();
   }
 
+  again() {
+    const { source, device, conversion } = this.last;
+    return this.load(source, device, conversion);
+  }
+
   /**
-   * @param {import("./types.js").LoadSource} source
+   * @param {LoadSource} source
    * @param {"numpy"} [device]
+   * @param {Conversion} [conversion]
    * @returns {Promise<boolean>} whether the engine is ready
    */
-  load(source, device) {
+  load(source, device, conversion) {
     const before = this.settled;
-    const result = this.#load(source, device, before);
+    const result = this.#load({ source, device, conversion }, before);
     this.settled = result.then(() => undefined);
     return result;
   }
 
   /**
-   * @param {import("./types.js").LoadSource} source
-   * @param {"numpy" | undefined} device
+   * @param {Page["last"]} what
    * @param {Promise<void>} before the load before this one, which has to be over first
    */
-  async #load(source, device, before) {
+  async #load(what, before) {
+    const { source, device, conversion } = what;
     this.loading?.abort();
     const loading = (this.loading = new AbortController());
-    this.last = { source, device };
+    this.last = what;
     this.chat.running?.abort();
-    this.loader.start(this.nameOf(source), device === "numpy");
+    this.loader.start(conversion?.name || this.nameOf(source), device === "numpy");
     this.show("loading");
     try {
       await before;
-      await this.engine.load(source, { signal: loading.signal, device });
+      await this.engine.load(source, { signal: loading.signal, device, ...conversion });
       if (this.loading !== loading) return false; // another load took its place
       this.loading = undefined;
       this.onState();
@@ -193,9 +201,9 @@ class Page {
     document.documentElement.dataset.state = blocked && state === "idle" ? this.screen : state;
   }
 
-  /** @param {import("./types.js").LoadSource} source */
+  /** @param {LoadSource} source */
   nameOf(source) {
-    if (source instanceof File) return source.name;
+    if (source instanceof Object) return [source].flat()[0]?.name ?? "";
     return this.catalogue.find(({ id }) => id === (source ?? DEMO))?.name ?? source?.split("/").filter(Boolean).at(-1) ?? "";
   }
 

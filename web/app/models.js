@@ -1,10 +1,13 @@
 // @ts-check
-// "Load another model": from the catalogue, from an address, from a file that is picked or dropped.
+// "Load another model": from the catalogue, from an address, from files that are picked or dropped.
 
 import { byId, h } from "./dom.js";
 import { bytes, language, onLanguage, t } from "./i18n.js";
 
 /** @typedef {import("./types.js").CatalogueEntry} CatalogueEntry */
+/** @typedef {import("./types.js").Conversion} Conversion */
+
+const OF_A_MODEL = /^[^.].*\.(pth|pt|bin|st|safetensors|gguf|json|txt)$/i; // what is taken out of a dropped folder
 
 export class ModelsDialog {
   /** @type {CatalogueEntry[]} */
@@ -12,13 +15,14 @@ export class ModelsDialog {
   /** @type {Record<string, boolean>} */
   stored = {};
 
-  /** @param {(source: string | File) => void} onLoad */
+  /** @param {(source: string | File[], conversion: Conversion) => void} onLoad */
   constructor(onLoad) {
     this.dialog = /** @type {HTMLDialogElement} */ (byId("models-dialog"));
     this.url = /** @type {HTMLInputElement} */ (byId("model-url"));
-    this.load = (/** @type {string | File} */ source) => {
+    const quantization = /** @type {HTMLSelectElement} */ (byId("model-quantization"));
+    this.load = (/** @type {string | File[]} */ source, name = "") => {
       this.dialog.close();
-      onLoad(source);
+      onLoad(source, { quantization: quantization.value, name });
     };
     byId("url-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -28,9 +32,9 @@ export class ModelsDialog {
     this.url.addEventListener("input", () => this.#complain(""));
     const file = /** @type {HTMLInputElement} */ (byId("model-file"));
     file.addEventListener("change", () => {
-      const chosen = file.files?.[0];
+      const chosen = [...(file.files ?? [])];
       file.value = ""; // so that the same file can be chosen again
-      if (chosen) this.load(chosen);
+      if (chosen.length) this.load(chosen);
     });
     this.#acceptDrops();
     onLanguage(() => {
@@ -91,9 +95,17 @@ export class ModelsDialog {
       if (!carriesFile(event)) return;
       event.preventDefault();
       zone.classList.remove("over");
-      const file = event.dataTransfer?.files[0];
-      if (file) this.load(file);
+      if (event.dataTransfer) void this.#drop(event.dataTransfer);
     });
+  }
+
+  /** Files, or a folder with a model's files. @param {DataTransfer} transfer */
+  async #drop({ items, files }) {
+    const loose = [...files]; // the transfer is empty as soon as this waits for something
+    const entries = [...items].map((item) => item.webkitGetAsEntry?.());
+    const folder = /** @type {FileSystemDirectoryEntry | undefined} */ (entries.find((entry) => entry?.isDirectory));
+    const found = folder ? await filesIn(folder) : loose;
+    if (found.length) this.load(found, folder?.name);
   }
 
   draw() {
@@ -109,4 +121,21 @@ export class ModelsDialog {
       ),
     );
   }
+}
+
+/** The files of a model that lie in a dropped folder, not those in folders below it. @param {FileSystemDirectoryEntry} folder @returns {Promise<File[]>} */
+async function filesIn(folder) {
+  const reader = folder.createReader();
+  /** @type {FileSystemEntry[]} */
+  const entries = [];
+  for (;;) {
+    /** @type {FileSystemEntry[]} */
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // a hundred at a time
+    if (!some.length) break;
+    entries.push(...some);
+  }
+  const wanted = entries.filter((entry) => entry.isFile && OF_A_MODEL.test(entry.name));
+  return Promise.all(
+    wanted.map((entry) => new Promise((resolve, reject) => /** @type {FileSystemFileEntry} */ (entry).file(resolve, reject))),
+  );
 }

@@ -64,13 +64,18 @@ export interface Chunk {
 }
 export type SettingName = "temperature" | "top_p" | "max_tokens" | "seed";
 export type Sampling = Partial<Record<SettingName, number>>;
-export type LoadSource = string | File | undefined;
+export type LoadSource = string | File | File[] | undefined;
+/** For checkpoints: how their weights are stored, and what the model is called. */
+export interface Conversion {
+  quantization?: string;
+  name?: string;
+}
 
 export interface PageEngine extends EventTarget {
   status(): EngineStatus;
   probe(): Promise<Probe>;
   catalogue(): Promise<CatalogueEntry[]>;
-  load(source?: string | File, options?: { signal?: AbortSignal; device?: DeviceKind }): Promise<unknown>;
+  load(source?: LoadSource, options?: { signal?: AbortSignal; device?: DeviceKind } & Conversion): Promise<unknown>;
   info(): Promise<EngineInfo>;
   unload(): unknown;
   chat: {

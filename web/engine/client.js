@@ -15,7 +15,7 @@ export { localized, RwkvError } from "./errors.js";
 
 /** @typedef {"python" | "download" | "convert" | "upload" | "compile" | "warmup" | "ready"} Phase */
 /** @typedef {{phase: Phase, done: number, total: number, unit: "bytes" | "steps" | "", speed?: number, eta?: number, fromCache?: boolean}} Progress */
-/** @typedef {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, device?: "webgpu" | "numpy", quantization?: string}} LoadOptions */
+/** @typedef {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, device?: "webgpu" | "numpy", quantization?: string, name?: string}} LoadOptions */
 /** @typedef {{role: "system" | "user" | "assistant", content: string}} Message */
 /** @typedef {{messages: Message[], stream?: boolean, signal?: AbortSignal, temperature?: number, top_p?: number, top_k?: number, seed?: number, stop?: string | string[], max_tokens?: number, presence_penalty?: number, frequency_penalty?: number, penalty_decay?: number}} ChatRequest */
 /** @typedef {{resolve: (value: any) => void, reject: (error: RwkvError) => void, onEvent?: (event: any) => void}} Pending */
@@ -28,7 +28,7 @@ export class Engine extends EventTarget {
   #pending = new Map();
   /** @type {Status} */
   #status = { state: "idle" };
-  /** The load under way or done. @type {{key: string, promise: Promise<any>, phase: string, abort: AbortController} | undefined} */
+  /** The load under way or done. @type {{key: string, promise: Promise<any>, abort: AbortController} | undefined} */
   #load;
   #busy = 0;
   #closed = false;
@@ -67,36 +67,31 @@ export class Engine extends EventTarget {
   }
 
   /**
-   * Load a catalogue id, the URL of a model directory, of a `.pth` or `.safetensors`, or a `File`. Without arguments: what is loaded already, else the
-   * embedded demo. Loading what is loaded (or loading) does nothing more; loading something else ends what is under way.
-   * @param {string | File} [source] @param {LoadOptions} [options]
+   * Load a catalogue id, the URL of a model directory, or a checkpoint: the URL of a `.pth`, `.safetensors`, `.st`, `.gguf` or `*.index.json`, such a `File`,
+   * or the files of a Hugging Face folder. Without arguments: what is loaded already, else the embedded demo. Loading what is loaded (or loading) does
+   * nothing more; loading something else ends what is under way. `quantization`: a strategy for a checkpoint, e.g. "int8" or "nf4, head=int8"; it is
+   * converted once and then stored. `name`: how a converted model is to be called.
+   * @param {string | File | File[]} [source] @param {LoadOptions} [options]
    */
-  load(source, { signal, onProgress, device = "webgpu", quantization = "int8" } = {}) {
+  load(source, { signal, onProgress, device = "webgpu", quantization = "int8", name = "" } = {}) {
     if (source === undefined && this.#load) return this.#load.promise;
     source ??= "demo";
-    const key =
-      typeof source === "string"
-        ? `${source} ${device} ${quantization}`
-        : `${source.name} ${source.size} ${source.lastModified} ${device} ${quantization}`;
+    const what = typeof source === "string" ? source : [source].flat().map((f) => `${f.name} ${f.size} ${f.lastModified}`);
+    const key = `${what} ${device} ${quantization}`;
     if (this.#load?.key === key && this.#status.state !== "error") return this.#load.promise;
     this.#load?.abort.abort();
     const abort = new AbortController();
-    const load = (this.#load = { key, phase: "", abort, promise: Promise.resolve() });
+    const load = (this.#load = { key, abort, promise: Promise.resolve() });
     this.#setState({ state: "loading" });
     /** @param {Progress} progress */
     const onEvent = (progress) => {
-      load.phase = progress.phase;
       onProgress?.(progress);
       this.dispatchEvent(new CustomEvent("progress", { detail: progress }));
     };
     load.promise = this.#call(
       "load",
-      { source, device, quantization },
-      {
-        signal: signal ? AbortSignal.any([signal, abort.signal]) : abort.signal,
-        onEvent,
-        restart: () => load.phase === "convert",
-      },
+      { source, device, quantization, name },
+      { signal: signal ? AbortSignal.any([signal, abort.signal]) : abort.signal, onEvent },
     ).then(
       (info) => {
         if (this.#load === load) this.#setState({ state: "ready", model: info.model, device: info.device });
@@ -211,19 +206,15 @@ export class Engine extends EventTarget {
 
   /**
    * One request to the worker: `{id, op, args}` out; `{id, event: "progress" | "chunk" | "result" | "error", value}` back; `{cancel: id}` ends it early.
-   * `restart` says that the worker cannot listen now (it converts a file), so cancelling replaces it.
    * @param {string} op @param {object} args
-   * @param {{signal?: AbortSignal, onEvent?: (event: any) => void, restart?: () => boolean}} [options]
+   * @param {{signal?: AbortSignal, onEvent?: (event: any) => void}} [options]
    * @returns {Promise<any>}
    */
-  #call(op, args, { signal, onEvent, restart } = {}) {
+  #call(op, args, { signal, onEvent } = {}) {
     if (this.#closed) return Promise.reject(new RwkvError("closed"));
     if (signal?.aborted) return Promise.reject(new RwkvError("cancelled"));
     const id = this.#next++;
-    const cancel = () => {
-      if (restart?.()) this.#restart();
-      else this.#worker.postMessage({ cancel: id });
-    };
+    const cancel = () => this.#worker.postMessage({ cancel: id });
     signal?.addEventListener("abort", cancel, { once: true });
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject, onEvent });
@@ -252,13 +243,6 @@ export class Engine extends EventTarget {
     this.#load = undefined;
     this.#setState({ state: "error" });
     this.dispatchEvent(new CustomEvent("error", { detail: error }));
-  }
-
-  #restart() {
-    this.#worker.terminate();
-    this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "py_rwkv" });
-    this.#listen();
-    this.#fail(new RwkvError("cancelled"));
   }
 
   /** @param {RwkvError} error */

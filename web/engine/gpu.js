@@ -6,7 +6,7 @@
 
 /** @typedef {[per: number, tile: number, count: "1" | "rows" | "runs" | "outputs"]} Dim */
 /** @typedef {{name: string, bytes: number, role: string, words: number[], slotBytes: number}} BufferSpec */
-/** @typedef {{label: string, code: string, reads: number, writes: number}} PipelineSpec */
+/** @typedef {{label: string, code: string, reads: number, writes: number, step: boolean}} PipelineSpec */
 /** @typedef {{name: string, pipelines: PipelineSpec[], buffers: BufferSpec[], calls: [number, number[], Dim[]][], stepBytes: number}} ProgramSpec */
 /** @typedef {{at: number, nbytes: number, buffer: string, to: number, keep: string, index: string, item: number, first: number, rows: number, row_bytes: number}} Upload */
 /** @typedef {{pipeline: GPUComputePipeline, bindings: GPUBindGroup, grid: Dim[]}} Call */
@@ -79,7 +79,7 @@ export class Gpu {
     this.#step = device.createBuffer({
       label: "step",
       size: programs[0].stepBytes,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+      usage: usage | GPUBufferUsage.UNIFORM,
     });
     const problem = (await device.popErrorScope()) ?? (await device.popErrorScope());
     if (problem) {
@@ -126,27 +126,28 @@ export class Gpu {
   }
 
   /**
-   * One replay: write the step block, one pass, one submit. Returns the first `nbytes` of the buffer `read`, or nothing once the work is done.
-   * @param {string} program @param {Uint8Array} step @param {number} rows @param {number} runs @param {number} outputs
+   * One replay of some programs, or several: write the step block, one pass, one submit. Returns the first `nbytes` of the buffer `read`, or nothing once
+   * the work is done.
+   * @param {string[]} programs @param {number} times @param {Uint8Array} step @param {number} rows @param {number} runs @param {number} outputs
    * @param {string} read @param {number} nbytes
    */
-  async run(program, step, rows, runs, outputs, read, nbytes) {
+  async run(programs, times, step, rows, runs, outputs, read, nbytes) {
     this.#check();
     const { device } = this;
-    const calls = this.#programs.get(program);
-    if (!calls) throw new RwkvError("internal", { reason: `no program ${program}` });
     const n = { 1: 1, rows, runs, outputs };
     device.queue.writeBuffer(this.#need(this.#step), 0, /** @type {BufferSource} */ (step));
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (const { pipeline, bindings, grid } of calls) {
-      const [x, y] = [workgroups(grid[0], n), workgroups(grid[1], n)];
-      if (x * y === 0) continue;
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, bindings);
-      pass.dispatchWorkgroups(x, y);
-      this.traffic.dispatches++;
-    }
+    for (let i = 0; i < times; i++)
+      for (const program of programs)
+        for (const { pipeline, bindings, grid } of this.#calls(program)) {
+          const [x, y] = [workgroups(grid[0], n), workgroups(grid[1], n)];
+          if (x * y === 0) continue;
+          pass.setPipeline(pipeline);
+          pass.setBindGroup(0, bindings);
+          pass.dispatchWorkgroups(x, y);
+          this.traffic.dispatches++;
+        }
     pass.end();
     this.traffic.calls++;
     this.traffic.bytesIn += step.byteLength;
@@ -174,11 +175,26 @@ export class Gpu {
     this.#write(name, at, data);
   }
 
-  /** Copy spans inside buffers, slot to slot. @param {[name: string, from: number, to: number, size: number][]} copies */
+  /**
+   * Copy spans inside buffers, slot to slot; through a buffer in between, as WebGPU copies nothing within one.
+   * @param {[name: string, from: number, to: number, size: number][]} copies
+   */
   copy(copies) {
+    const size = copies.reduce((sum, [, , , bytes]) => sum + bytes, 0);
+    const between = this.device.createBuffer({ label: "copy", size, usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
     const encoder = this.device.createCommandEncoder();
-    for (const [name, from, to, size] of copies) encoder.copyBufferToBuffer(this.#buffer(name), from, this.#buffer(name), to, size);
+    let at = 0;
+    for (const [name, from, , bytes] of copies) {
+      encoder.copyBufferToBuffer(this.#buffer(name), from, between, at, bytes);
+      at += bytes;
+    }
+    at = 0;
+    for (const [name, , to, bytes] of copies) {
+      encoder.copyBufferToBuffer(between, at, this.#buffer(name), to, bytes);
+      at += bytes;
+    }
     this.device.queue.submit([encoder.finish()]);
+    between.destroy();
   }
 
   /** @param {[name: string, at: number, size: number][]} spans */
@@ -207,15 +223,13 @@ export class Gpu {
   /** @param {GPUCommandEncoder} encoder @param {[GPUBuffer, number, number][]} spans */
   async #copyOut(encoder, spans) {
     const total = spans.reduce((sum, [, , size]) => sum + size, 0);
-    if (!this.#readback || this.#readback.size < total) {
-      this.#readback?.destroy();
-      this.#readback = this.device.createBuffer({
-        label: "readback",
-        size: total,
-        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      });
+    let target = this.#readback;
+    const free = target?.mapState === "unmapped"; // else somebody still reads: a state while a step runs, or a step whose caller has gone
+    if (!target || !free || target.size < total) {
+      if (free) target?.destroy();
+      target = this.device.createBuffer({ label: "readback", size: total, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+      this.#readback = target;
     }
-    const target = this.#readback;
     let at = 0;
     for (const [buffer, from, size] of spans) {
       encoder.copyBufferToBuffer(buffer, from, target, at, size);
@@ -233,11 +247,18 @@ export class Gpu {
     return out;
   }
 
+  /** @param {string} program */
+  #calls(program) {
+    const calls = this.#programs.get(program);
+    if (!calls) throw new RwkvError("internal", { reason: `no program ${program}` });
+    return calls;
+  }
+
   /** @param {PipelineSpec} spec */
-  async #pipeline({ label, code, reads, writes }) {
+  async #pipeline({ label, code, reads, writes, step }) {
     const { device } = this;
     /** @type {GPUBufferBindingType[]} */
-    const kinds = ["uniform", ...Array(reads).fill("read-only-storage"), ...Array(writes).fill("storage")];
+    const kinds = [step ? "storage" : "uniform", ...Array(reads).fill("read-only-storage"), ...Array(writes).fill("storage")];
     const layout = device.createBindGroupLayout({
       entries: kinds.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } })),
     });

@@ -8,7 +8,7 @@ import { openDB } from "../vendor/idb/index.js";
 import { RwkvError } from "./errors.js";
 
 /** @typedef {{sha256: string, bytes: number}} Shard */
-/** @typedef {{name: string, total_bytes: number, shards: Shard[]}} Manifest  the fields the store needs; the rest is opaque here */
+/** @typedef {{name: string, total_bytes: number, shards: Shard[], tokenizer?: string, tokenizer_file?: Shard}} Manifest  the fields the store needs; the rest is opaque here */
 /** @typedef {{id: string, name: string, bytes: number, shards: string[], manifest: string, complete: boolean, added: number}} ModelRow */
 /** @typedef {(done: number, total: number) => void} OnBytes */
 
@@ -40,6 +40,12 @@ export class Store {
     return this.db.get("models", id);
   }
 
+  /** The manifest of a model that is complete, with all its shards. @param {string} id @returns {Promise<string | undefined>} */
+  async manifest(id) {
+    const row = await this.model(id);
+    return row?.complete && (await this.have(row.shards)).size === new Set(row.shards).size ? row.manifest : undefined;
+  }
+
   /** @returns {Promise<ModelRow[]>} */
   models() {
     return this.db.getAll("models");
@@ -59,14 +65,37 @@ export class Store {
     return blob.arrayBuffer();
   }
 
-  /** Keep a shard that was made or downloaded here. @param {string} sha256 @param {Blob} blob */
-  async put(sha256, blob) {
+  /** Keep a shard that was downloaded. @param {string} sha256 @param {Blob} blob */
+  put(sha256, blob) {
+    return this.#writing(blob.size, () => this.db.put("shards", blob, sha256));
+  }
+
+  /**
+   * Keep a shard that was made here, as one of a model that is not complete: `remove` finds it also after a crash.
+   * @param {string} id @param {string} name @param {string} sha256 @param {Blob} blob
+   */
+  keep(id, name, sha256, blob) {
+    return this.#writing(blob.size, async () => {
+      const work = this.db.transaction(["models", "shards"], "readwrite");
+      const models = work.objectStore("models");
+      /** @type {ModelRow} */
+      const row = (await models.get(id)) ?? { id, name, bytes: 0, shards: [], manifest: "", complete: false, added: Date.now() };
+      await Promise.all([
+        models.put({ ...row, shards: [...new Set([...row.shards, sha256])], complete: false }),
+        work.objectStore("shards").put(blob, sha256),
+        work.done,
+      ]);
+    });
+  }
+
+  /** @param {number} need bytes @param {() => Promise<unknown>} write */
+  async #writing(need, write) {
     try {
-      await this.db.put("shards", blob, sha256);
+      await write();
     } catch (e) {
       if (e instanceof DOMException && e.name === "QuotaExceededError") {
         const { quota = 0, usage = 0 } = await navigator.storage.estimate();
-        throw new RwkvError("storage-full", { need: blob.size, free: Math.max(0, quota - usage) });
+        throw new RwkvError("storage-full", { need, free: Math.max(0, quota - usage) });
       }
       throw new RwkvError("no-storage", { reason: String(e) });
     }
@@ -75,9 +104,18 @@ export class Store {
   /** Write a model's row; `complete` once all its shards are here. @param {string} id @param {string} text the manifest @param {boolean} complete */
   async record(id, text, complete) {
     /** @type {Manifest} */
-    const { name, total_bytes, shards } = JSON.parse(text);
+    const manifest = JSON.parse(text);
+    const { name, total_bytes } = manifest;
     /** @type {ModelRow} */
-    const row = { id, name, bytes: total_bytes, shards: shards.map((s) => s.sha256), manifest: text, complete, added: Date.now() };
+    const row = {
+      id,
+      name,
+      bytes: total_bytes,
+      shards: filesOf(manifest).map((s) => s.sha256),
+      manifest: text,
+      complete,
+      added: Date.now(),
+    };
     await this.db.put("models", row);
   }
 
@@ -95,30 +133,35 @@ export class Store {
    * @param {string} id @param {string} text the manifest @param {URL} base the model directory @param {OnBytes} onBytes @param {AbortSignal} signal
    */
   async download(id, text, base, onBytes, signal) {
-    /** @type {Manifest} */
-    const { shards, total_bytes } = JSON.parse(text);
+    const shards = filesOf(JSON.parse(text));
+    const total = shards.reduce((sum, s) => sum + s.bytes, 0);
     const have = await this.have(shards.map((s) => s.sha256));
     let done = shards.reduce((sum, s) => sum + (have.has(s.sha256) ? s.bytes : 0), 0);
-    onBytes(done, total_bytes);
+    onBytes(done, total);
     const missing = shards.filter((s) => !have.has(s.sha256));
     if (missing.length) await this.record(id, text, false);
-    const abort = new AbortController(); // one failed shard stops the others
-    const stop = AbortSignal.any([signal, abort.signal]);
     const worker = async () => {
-      for (let shard = missing.shift(); shard; shard = missing.shift()) {
-        const count = (/** @type {number} */ n) => onBytes((done += n), total_bytes);
-        await this.put(shard.sha256, await fetchShard(new URL(`${shard.sha256}.safetensors`, base), shard, count, stop));
+      try {
+        for (let shard = missing.shift(); shard; shard = missing.shift()) {
+          const count = (/** @type {number} */ n) => onBytes((done += n), total);
+          await this.put(shard.sha256, await fetchShard(new URL(shard.file, base), shard, count, signal));
+        }
+      } finally {
+        missing.length = 0; // after one failure no other begins, but those under way are kept for the next try
       }
     };
-    try {
-      await Promise.all(Array.from({ length: PARALLEL }, worker));
-    } catch (e) {
-      abort.abort();
-      signal.throwIfAborted();
-      throw e;
-    }
+    const ended = await Promise.allSettled(Array.from({ length: PARALLEL }, worker));
+    signal.throwIfAborted();
+    for (const one of ended) if (one.status === "rejected") throw one.reason;
     await this.record(id, text, true);
   }
+}
+
+/** What lies beside a manifest: the shards, and the tokenizer's file if it has one. @param {Manifest} manifest @returns {(Shard & {file: string})[]} */
+function filesOf({ shards, tokenizer, tokenizer_file }) {
+  const files = shards.map((s) => ({ ...s, file: `${s.sha256}.safetensors` }));
+  const ending = tokenizer === "bpe" ? "json" : "txt";
+  return tokenizer_file ? [...files, { ...tokenizer_file, file: `${tokenizer_file.sha256}.${ending}` }] : files;
 }
 
 /**

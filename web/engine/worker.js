@@ -7,11 +7,14 @@
 import { loadTexts, RwkvError } from "./errors.js";
 import { describe, Gpu, isSoftware, requestAdapter } from "./gpu.js";
 import { Meter } from "./meter.js";
+import { INDEX, nameOf, openAddress, openFiles, WEIGHTS } from "./sources.js";
 import { fetchBlob, sha256, Store } from "./store.js";
 
 /** @typedef {{id: string, name: string, path: string, bytes: number, description: Record<string, string>, licence: string}} CatalogueEntry */
 /** @typedef {{signal: AbortSignal, progress: (phase: string, done: number, total: number, unit: string) => void, emit: (value: unknown) => void}} Context */
-/** @typedef {{id: string, manifest: string, base?: URL, file?: Blob, name?: string}} Source */
+/** @typedef {import("./sources.js").ByteSource} ByteSource */
+/** @typedef {{source: string | File | File[], device: "webgpu" | "numpy", quantization: string, name: string}} LoadRequest */
+/** What to load: a manifest with its shards in the store or below `base`, or the `files` of a checkpoint. @typedef {{id: string, manifest: string, base?: URL, files?: ByteSource[], name?: string}} Source */
 
 const SITE = new URL("../", import.meta.url);
 const SMALL = 64 << 20; // models below this start downloading before Python is up; larger ones are checked against the adapter first
@@ -93,8 +96,8 @@ async function catalogue() {
   return (await fetchBlob(new URL("models/catalogue.json", SITE), () => {}, new AbortController().signal)).text().then(JSON.parse);
 }
 
-/** @param {{source: string | File, device: "webgpu" | "numpy", quantization: string}} args @param {Context} context */
-async function load({ source, device, quantization }, context) {
+/** @param {LoadRequest} request @param {Context} context */
+async function load(request, context) {
   const { signal } = context;
   const before = turn;
   let ended = () => {};
@@ -102,35 +105,36 @@ async function load({ source, device, quantization }, context) {
   await before;
   try {
     signal.throwIfAborted();
-    return await loadNow({ source, device, quantization }, context);
+    return await loadNow(request, context);
   } finally {
     ended();
   }
 }
 
-/** @param {{source: string | File, device: "webgpu" | "numpy", quantization: string}} args @param {Context} context */
-async function loadNow({ source, device, quantization }, context) {
+/** @param {LoadRequest} request @param {Context} context */
+async function loadNow(request, context) {
   const { progress, signal } = context;
   await unload();
   progress("python", 0, 1, "steps");
   const booting = startPython();
   booting.catch(() => {}); // reported where it is awaited
-  const gpu = device === "webgpu" ? await Gpu.create() : undefined;
+  const gpu = request.device === "webgpu" ? await Gpu.create() : undefined;
   try {
-    const found = await resolve(source, quantization, context);
+    const found = await resolve(request, context);
     const small = found.manifest && JSON.parse(found.manifest).total_bytes < SMALL;
     const early = small ? fetchShards(found, context) : undefined;
     early?.catch(() => {});
     const pyodide = await booting;
     signal.throwIfAborted();
-    if (!gpu || found.file) await pyodide.loadPackage("numpy", { messageCallback: () => {} });
+    if (!gpu || found.files) await pyodide.loadPackage("numpy", { messageCallback: () => {} });
     progress("python", 1, 1, "steps");
     const module = pyodide.pyimport("py_rwkv.browser.service");
-    if (found.file) found.manifest = await importFile(module, found, quantization, context);
+    if (found.files) found.manifest = await convert(module, found, request, context);
+    signal.throwIfAborted();
     module.check(found.manifest, gpu);
     await (early ?? fetchShards(found, context));
     signal.throwIfAborted();
-    service = await module.open_model(found.manifest, shardsOf(found.manifest), gpu, progress);
+    service = await module.open_model(found.manifest, shardsOf(found.manifest), gpu, progress, await tokenizerOf(found.manifest));
     module.destroy();
     progress("ready", 1, 1, "");
     gpu?.device.lost.then(({ reason, message }) => {
@@ -144,10 +148,13 @@ async function loadNow({ source, device, quantization }, context) {
   }
 }
 
-/** What a source names: a stored or fetched manifest, or a file to convert. @param {string | File} source @param {string} quantization @param {Context} context @returns {Promise<Source>} */
-async function resolve(source, quantization, { signal, progress }) {
-  if (source instanceof File)
-    return known(`file:${source.name}:${source.size}:${source.lastModified}:${quantization}`, source, source.name);
+/** @param {LoadRequest} request @param {Context} context @returns {Promise<Source>} */
+async function resolve({ source, quantization, name }, { signal, progress }) {
+  if (typeof source !== "string") {
+    const files = [source].flat();
+    const id = `file:${files.map((f) => `${f.name}:${f.size}:${f.lastModified}`).join(":")}:${quantization}`;
+    return known(id, name, () => openFiles(files));
+  }
   const entry = (await catalogue()).find((e) => e.id === source);
   let url;
   try {
@@ -156,13 +163,10 @@ async function resolve(source, quantization, { signal, progress }) {
     throw new RwkvError("bad-source", { source });
   }
   if (!/^https?:$/.test(url.protocol)) throw new RwkvError("bad-source", { source });
-  if (/\.(pth|pt|safetensors|st|gguf)$/i.test(url.pathname)) {
-    const id = `${url.href}:${quantization}`;
-    const row = await (await openStore()).model(id);
-    if (row?.complete) return { id, manifest: row.manifest };
+  if (WEIGHTS.test(url.pathname) || INDEX.test(url.pathname)) {
     let done = 0;
     const count = (/** @type {number} */ n) => progress("download", (done += n), 0, "bytes");
-    return { id, manifest: "", file: await fetchBlob(url, count, signal), name: url.pathname.split("/").at(-1) };
+    return known(`${url.href}:${quantization}`, name || nameOf(url), () => openAddress(url, count, signal));
   }
   const base = url.pathname.endsWith("/manifest.json") ? new URL("./", url) : new URL(url.href.replace(/\/?$/, "/"));
   const id = entry ? entry.id : base.href;
@@ -177,10 +181,10 @@ async function resolve(source, quantization, { signal, progress }) {
   }
 }
 
-/** A dropped file, unless an earlier visit has converted it. @param {string} id @param {File} file @param {string} name @returns {Promise<Source>} */
-async function known(id, file, name) {
-  const row = await (await openStore()).model(id);
-  return row?.complete ? { id, manifest: row.manifest } : { id, manifest: "", file, name };
+/** A checkpoint, unless an earlier visit has converted it. @param {string} id @param {string} name @param {() => ByteSource[] | Promise<ByteSource[]>} open @returns {Promise<Source>} */
+async function known(id, name, open) {
+  const manifest = await (await openStore()).manifest(id);
+  return manifest ? { id, manifest } : { id, manifest: "", name, files: await open() };
 }
 
 /** @param {string} text @param {URL} base */
@@ -200,16 +204,36 @@ async function fetchShards({ id, manifest, base }, { signal, progress }) {
   await (await openStore()).download(id, manifest, base, (done, total) => progress("download", done, total, "bytes"), signal);
 }
 
-/** Python turns a checkpoint into shards, which go to the store one by one. @param {any} module @param {Source} source @param {string} quantization @param {Context} context */
-async function importFile(module, { id, file, name }, quantization, { progress }) {
+/**
+ * Python turns a checkpoint into shards, on a GPU of its own if there is one; each goes to the store as it is made. Nothing stays there unless all do.
+ * @param {any} module @param {Source} found @param {LoadRequest} request @param {Context} context
+ */
+async function convert(module, { id, files = [], name }, { device, quantization }, { progress, signal }) {
   const target = await openStore();
+  await target.remove(id); // what a crash may have left
+  const gpu = device === "webgpu" ? await Gpu.create() : undefined;
+  const label = name || files[0].name;
   /** @type {Promise<void>[]} */
-  const writes = [];
-  const keep = (/** @type {string} */ hash, /** @type {Uint8Array} */ data) => void writes.push(target.put(hash, new Blob([data.slice()])));
-  const manifest = module.convert_file(file, name, quantization, keep, progress);
-  await Promise.all(writes);
-  await target.record(id, manifest, true);
-  return manifest;
+  let writes = [];
+  const keep = (/** @type {string} */ hash, /** @type {Uint8Array} */ data) =>
+    void writes.push(target.keep(id, label, hash, new Blob([/** @type {BlobPart} */ (data)])));
+  const settle = async () => {
+    await Promise.all(writes);
+    writes = [];
+  };
+  try {
+    const manifest = await module.convert_files(files, name, quantization, gpu, keep, settle, progress, () => signal.aborted);
+    await settle();
+    signal.throwIfAborted();
+    await target.record(id, manifest, true);
+    return manifest;
+  } catch (e) {
+    await Promise.allSettled(writes);
+    await target.remove(id);
+    throw e;
+  } finally {
+    gpu?.close();
+  }
 }
 
 /** Shards by their number, from the store. @param {string} manifest */
@@ -217,6 +241,13 @@ function shardsOf(manifest) {
   /** @type {{sha256: string}[]} */
   const shards = JSON.parse(manifest).shards;
   return async (/** @type {number} */ index) => (await openStore()).read(shards[index].sha256);
+}
+
+/** The tokenizer's file, from the store, of a model that has one. @param {string} manifest */
+async function tokenizerOf(manifest) {
+  /** @type {{tokenizer_file?: {sha256: string}}} */
+  const { tokenizer_file } = JSON.parse(manifest);
+  return tokenizer_file && (await openStore()).read(tokenizer_file.sha256);
 }
 
 async function unload() {

@@ -1,0 +1,60 @@
+"""`wkv7_inputs` in two steps, for a hook on what lies between: the low-rank functions and the removal key, out = w, a, σ(v…), κ, g; then `wkv7_join`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from py_rwkv.kernels import weights as w
+from py_rwkv.kernels.activation import sigmoid
+from py_rwkv.kernels.base import PER_ROW, Dim, kernel
+from py_rwkv.kernels.wkv7_inputs import wkv7_inputs
+from py_rwkv.lazy import np
+
+wkv7_low = kernel(
+    "wkv7_low",
+    reads=wkv7_inputs.reads,
+    writes={"out": "f32[rows,5,C]"},
+    constants=wkv7_inputs.constants,
+    grid=wkv7_inputs.grid,
+    cases=wkv7_inputs.cases[1:4],
+)
+
+
+@wkv7_low.reference
+def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, projected: Any, vectors: Any, out: Any) -> None:
+    rows, width = projected.shape[0], c.C
+    w0, a0, v0, k_k = vectors[:4]
+
+    def up(gate: str) -> Any:
+        column, chunks, at, scale = (getattr(c, f"{gate}_{k}") for k in ("IN", "CHUNKS", "AT", "SCALE"))
+        return projected[:, column : column + 16 * chunks] @ w.matrix(memo, c.encoding, weights, scales, width, 16 * chunks, at, scale).T
+
+    kappa = (projected[:, c.SEGMENT : c.SEGMENT + width] * k_k).reshape(rows, -1, c.N)
+    kappa /= np.maximum(np.sqrt(np.square(kappa).sum(-1, keepdims=True)), 1e-12)
+    mix = np.zeros((rows, width), np.float32) if c.FIRST else sigmoid(v0 + up("V"))
+    decay = np.exp(np.float32(-0.6065306597126334) * sigmoid(w0 + up("W")))
+    out[:] = np.stack([decay, sigmoid(a0 + up("A")), mix, kappa.reshape(rows, width), up("G")], axis=1)
+
+
+wkv7_join = kernel(
+    "wkv7_join",
+    reads={"projected": "f32[rows,WIDTH]", "vectors": "f32[8,C]", "low": "f32[rows,5,C]"},
+    writes={"v_first": "f32[rows,C]", "out": "f32[rows,6,C]"},
+    constants=("C", "SEGMENT", "WIDTH", "FIRST", "WG"),
+    grid=lambda c: (Dim(c["C"], c["WG"]), PER_ROW),
+    cases=(
+        {"C": 40, "SEGMENT": 48, "WIDTH": 180, "FIRST": 0, "WG": 64},
+        {"C": 64, "SEGMENT": 64, "WIDTH": 192, "FIRST": 1, "WG": 16},
+    ),
+)
+
+
+@wkv7_join.reference
+def _(step: Any, c: Any, memo: Any, projected: Any, vectors: Any, low: Any, v_first: Any, out: Any) -> None:
+    k, v = (projected[:, n * c.SEGMENT : n * c.SEGMENT + c.C] for n in (1, 2))
+    decay, a, mix, kappa, g = low.swapaxes(0, 1)
+    if c.FIRST:
+        v_first[:] = v
+    else:
+        v = v + (v_first - v) * mix
+    out[:] = np.stack([decay, k * (1 + (a - 1) * vectors[4]), v, -kappa, kappa * a, g], axis=1)

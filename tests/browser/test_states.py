@@ -1,0 +1,48 @@
+"""States in Chromium: a model's default state, and moving states between slots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from golden.tuned_states import load_tuned
+from make_pth import save
+from playwright.sync_api import Page
+
+
+def test_a_model_with_a_default_state(page: Page, site: Path, site_url: str) -> None:
+    """Sessions start with it, and answers come out as the `rwkv` package computes them from there."""
+    case = load_tuned("6")
+    (site / "tuned.pth").write_bytes(save(case.weights | case.trained))
+    page.goto(site_url)
+    page.wait_for_selector("html[data-state]")
+    logits = page.evaluate(
+        """async ([url, tokens]) => {
+            await rwkv.load(url, { quantization: "f32" });
+            return [await rwkv.logits(tokens), await rwkv.logits(tokens)].map((l) => Array.from(l));
+        }""",
+        [site_url + "tuned.pth", case.tokens],
+    )
+    assert np.abs(np.array(logits[0]) - case.logits[-1]).max() < 1e-4
+    assert logits[0] == logits[1]
+
+
+def test_slots(page: Page, site_url: str) -> None:
+    """The executor writes, copies, clears and reads spans of state buffers."""
+    page.goto(site_url)
+    found = page.evaluate(
+        """async () => {
+            const { Gpu } = await import("./engine/gpu.js");
+            const gpu = await Gpu.create();
+            const buffers = [["a", 24], ["b", 12]].map(([name, bytes]) => ({ name, bytes, role: "state", words: [] }));
+            await gpu.allocate([{ name: "p", pipelines: [], buffers, calls: [], stepBytes: 16 }]);
+            gpu.write("a", 0, new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]));
+            gpu.write("b", 0, new Uint8Array([9, 9, 9, 9]));
+            gpu.copy([["a", 0, 16, 8], ["b", 0, 4, 4]]);
+            gpu.clear([["a", 0, 4]]);
+            const out = await gpu.read([["b", 4, 8], ["a", 0, 24]]);
+            gpu.close();
+            return Array.from(out);
+        }"""
+    )
+    assert found == [9, 9, 9, 9, 0, 0, 0, 0, *[0] * 4, 5, 6, 7, 8, *[0] * 8, 1, 2, 3, 4, 5, 6, 7, 8]
