@@ -41,6 +41,7 @@ class Engine:
         self.manifest, self.device, self.slots = manifest, device, slots
         self.config = manifest.config
         self.tokenizer_file: bytes | None = None  # what the manifest says about it was checked with the file
+        self.programs = list(programs)
         self.decode, self.prefill, *_ = programs
         self.replay = Replay(device, programs)
         self.draws = Draws(device, self.config.vocab, slots) if device.loops and not self.replay.stops else None
@@ -134,7 +135,7 @@ class Engine:
         """What a person may want to know: model, device, memory in bytes, and the cost of a token."""
         m = self.manifest
         memory: dict[str, int] = {}
-        for name, buffer in {b.name: b for b in device_buffers([self.decode, self.prefill])}.items():
+        for name, buffer in {b.name: b for b in device_buffers(self.programs)}.items():
             role = {"constant": "weight", "output": "scratch"}.get(buffer.role, buffer.role)
             memory[role] = memory.get(role, 0) + self.decode.buffers.get(name, buffer).nbytes
         return {
