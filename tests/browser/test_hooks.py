@@ -1,9 +1,12 @@
-"""A Program with inserted kernels, run by the page's executor: the same logits as numpy."""
+"""Hooks in the page: a Program with inserted kernels, and Python functions in Pyodide. The same logits as numpy."""
 
 from __future__ import annotations
 
 import base64
+import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from hook_cases import hooked, model
@@ -11,7 +14,7 @@ from models import finished, packed
 from playwright.sync_api import Page
 from tiny_model import CONFIG
 
-from py_rwkv.hooks import Insert, elementwise
+from py_rwkv.hooks import Callback, Hook, Insert, elementwise
 from py_rwkv.models.builder import SOFTWARE, Limits, prefill_tuning
 from py_rwkv.program import Run, Step
 from py_rwkv.runtime.programs import build_programs, device_buffers
@@ -59,6 +62,55 @@ def test_inserted_kernels_run_in_the_page(page: Page, site_url: str) -> None:
     assert np.abs(expected - finished(expected_logits([], tokens))).max() > 1e-2
 
 
-async def expected_logits(hooks: list[Insert], tokens: list[int]) -> np.ndarray:
+PYTHON = """
+import numpy as np
+from py_rwkv.checkpoint.manifest import Manifest
+from py_rwkv.devices.browser_device import BrowserDevice
+from py_rwkv.hooks import Callback
+from py_rwkv.runtime.engine import Engine
+
+class Shards:
+    async def read(self, index):
+        return shard
+
+def damped(value, frame):
+    seen.append(list(value.shape))
+    return value * np.float32(0.5)
+
+seen = []
+engine = await Engine.load(Manifest.from_json(manifest), Shards(), BrowserDevice(gpu), slots=2, hooks=[Callback("layer.*.att.gated", damped)])
+raw = await engine.logits([3, 1, 4, 1, 5])
+engine.close()
+[np.frombuffer(raw, np.float32).tolist(), seen]
+"""
+CALLBACK = """async ({ build, manifest, shard, python }) => {
+    const { Gpu } = await import("./engine/gpu.js");
+    const { loadPyodide } = await import("./" + build.pyodide.path + "pyodide.mjs");
+    const pyodide = await loadPyodide({ indexURL: new URL(build.pyodide.path, location.href).href });
+    await pyodide.loadPackage("numpy", { messageCallback: () => {} });
+    const archive = await (await fetch(build.package.file)).arrayBuffer();
+    pyodide.unpackArchive(archive, "zip", { extractDir: pyodide.runPython("import site; site.getsitepackages()[0]") });
+    pyodide.globals.set("gpu", await Gpu.create());
+    pyodide.globals.set("manifest", manifest);
+    pyodide.globals.set("shard", Uint8Array.from(atob(shard), (c) => c.charCodeAt(0)).buffer);
+    return (await pyodide.runPythonAsync(python)).toJs();
+}"""
+
+
+def test_python_functions_change_values_in_the_page(page: Page, site: Path, site_url: str) -> None:
+    """A callback in Pyodide gets a value from the GPU, and what it returns goes back there."""
+    manifest, shards = packed(model(CONFIG))
+    page.goto(site_url)
+    build = json.loads((site / "build.json").read_text("utf-8"))
+    shard = base64.b64encode(shards.read(0)).decode()
+    found, seen = page.evaluate(CALLBACK, {"build": build, "manifest": manifest.to_json(), "shard": shard, "python": PYTHON})
+    assert seen == [[5, CONFIG.embd]] * CONFIG.layers
+    halved = Callback("layer.*.att.gated", lambda value, frame: value * np.float32(0.5))
+    expected = finished(expected_logits([halved], [3, 1, 4, 1, 5]))[-CONFIG.vocab :]
+    assert np.abs(np.array(found) - expected).max() < 1e-4
+    assert np.abs(expected - finished(expected_logits([], [3, 1, 4, 1, 5]))[-CONFIG.vocab :]).max() > 1e-3
+
+
+async def expected_logits(hooks: Sequence[Hook], tokens: list[int]) -> np.ndarray:
     engine = await hooked(CONFIG, hooks)
     return np.frombuffer(await engine.logits(tokens, every=True), np.float32)
