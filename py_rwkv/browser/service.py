@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from py_rwkv.chat.service import ChatService
@@ -13,6 +14,7 @@ from py_rwkv.errors import RwkvError
 from py_rwkv.models.builder import HARDWARE, SOFTWARE, prefill_tuning
 from py_rwkv.runtime.engine import Engine
 from py_rwkv.runtime.programs import build_programs
+from py_rwkv.tokenizer.world import WorldTokenizer
 
 SLOTS = 4  # three conversations, and one for logits
 
@@ -23,6 +25,12 @@ class Crossing(Exception):
 
 def crossing(error: RwkvError) -> NoReturn:
     raise Crossing(json.dumps(error.to_dict(), default=str)) from None
+
+
+def prepare() -> None:
+    """What every chat needs and no model decides, done before the page takes its snapshot of Python. A vocabulary that is missing is reported by who needs it."""
+    with suppress(RwkvError):
+        WorldTokenizer.load()
 
 
 def check(manifest: str, gpu: Any) -> None:

@@ -22,6 +22,8 @@ export class Gpu {
   #specs = [];
   /** @type {Map<string, Call[]>} */
   #programs = new Map();
+  /** By their code. @type {Map<string, Promise<{layout: GPUBindGroupLayout, pipeline: GPUComputePipeline}>>} */
+  #pipelines = new Map();
   /** @type {Map<string, ArrayBuffer>} */
   #kept = new Map();
   /** @type {GPUBuffer | undefined} */
@@ -60,7 +62,22 @@ export class Gpu {
     }
   }
 
-  /** Make the buffers of some programs; the same name is the same memory. @param {ProgramSpec[]} programs */
+  /** Begin to build pipelines that programs are going to need; one that fails is reported to whoever needs it. @param {PipelineSpec[]} specs */
+  prepare(specs) {
+    for (const spec of specs) {
+      if (this.#pipelines.has(spec.code)) continue;
+      const building = this.#pipeline(spec);
+      building.catch(() => {});
+      this.#pipelines.set(spec.code, building);
+    }
+  }
+
+  /** The pipelines that the programs need, each once. @returns {PipelineSpec[]} */
+  get wanted() {
+    return [...new Map(this.#specs.flatMap((s) => s.pipelines).map((p) => [p.code, p])).values()];
+  }
+
+  /** Make the buffers of some programs, and begin with their pipelines; the same name is the same memory. @param {ProgramSpec[]} programs */
   async allocate(programs) {
     this.#specs = programs;
     const { device } = this;
@@ -86,6 +103,7 @@ export class Gpu {
       this.close();
       throw new RwkvError("out-of-memory", { need: total, reason: problem.message });
     }
+    this.prepare(this.wanted);
   }
 
   /** Copy pieces of a shard to their buffers. @param {ArrayBuffer} shard @param {Upload[]} uploads */
@@ -99,22 +117,13 @@ export class Gpu {
     this.#check();
   }
 
-  /** Build every pipeline, a few at a time in the background. @param {(done: number, total: number) => void} progress */
+  /** Every pipeline, and what a replay needs beside it. @param {(done: number, total: number) => void} progress */
   async compile(progress) {
-    /** @type {Map<string, Promise<{layout: GPUBindGroupLayout, pipeline: GPUComputePipeline}>>} */
-    const compiled = new Map();
-    const total = new Set(this.#specs.flatMap((s) => s.pipelines.map((p) => p.code))).size;
+    const wanted = this.wanted;
     let done = 0;
+    await Promise.all(wanted.map(({ code }) => this.#need(this.#pipelines.get(code)).finally(() => progress(++done, wanted.length))));
     for (const spec of this.#specs) {
-      for (const p of spec.pipelines)
-        if (!compiled.has(p.code))
-          compiled.set(
-            p.code,
-            this.#pipeline(p).finally(() => progress(++done, total)),
-          );
-      const pipelines = await Promise.all(
-        spec.pipelines.map((p) => /** @type {NonNullable<ReturnType<typeof compiled.get>>} */ (compiled.get(p.code))),
-      );
+      const pipelines = await Promise.all(spec.pipelines.map(({ code }) => this.#need(this.#pipelines.get(code))));
       const calls = spec.calls.map(([index, buffers, grid]) => {
         const { layout, pipeline } = pipelines[index];
         const resources = [this.#need(this.#step), ...buffers.map((b) => this.#buffer(spec.buffers[b].name))];

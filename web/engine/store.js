@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Models in IndexedDB: shards as Blobs keyed by their sha256, one row per model with its manifest. A shard enters only with the right hash, so what is
- * stored is whole; an interrupted download continues with the shards that are missing.
+ * stored is whole; an interrupted download continues with the shards that are missing. Beside them lies what only makes the next start faster.
  */
 
 import { openDB } from "../vendor/idb/index.js";
@@ -23,11 +23,15 @@ export class Store {
   static async open() {
     try {
       return new Store(
-        await openDB("py-rwkv", 1, {
-          upgrade(db) {
-            db.createObjectStore("shards");
-            db.createObjectStore("models", { keyPath: "id" });
+        await openDB("py-rwkv", 2, {
+          upgrade(db, before) {
+            if (before < 1) {
+              db.createObjectStore("shards");
+              db.createObjectStore("models", { keyPath: "id" });
+            }
+            db.createObjectStore("start");
           },
+          blocking: (_, __, event) => void (/** @type {IDBDatabase} */ (event.target).close()), // another tab has a newer page
         }),
       );
     } catch (e) {
@@ -38,6 +42,21 @@ export class Store {
   /** @param {string} id @returns {Promise<ModelRow | undefined>} */
   model(id) {
     return this.db.get("models", id);
+  }
+
+  /** Something that makes a start faster. @param {string} name @returns {Promise<any>} */
+  kept(name) {
+    return this.db.get("start", name);
+  }
+
+  /** @param {string} name @param {unknown} value */
+  async hold(name, value) {
+    await this.db.put("start", value, name);
+  }
+
+  /** @param {string} name */
+  async drop(name) {
+    await this.db.delete("start", name);
   }
 
   /** The manifest of a model that is complete, with all its shards. @param {string} id @returns {Promise<string | undefined>} */

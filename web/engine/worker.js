@@ -1,12 +1,14 @@
 // @ts-check
 /**
- * The worker: boots Pyodide, keeps the store and the GPU, and passes requests to Python (py_rwkv/browser/service.py).
+ * The worker: starts Python (boot.js), keeps the store and the GPU, and passes requests to Python (py_rwkv/browser/service.py).
  * In: `{id, op, args}` and `{cancel: id}`. Out: `{id, event, value}` with event "progress" | "chunk" | "result" | "error".
  */
 
+import { boot, readBuild } from "./boot.js";
 import { loadTexts, RwkvError } from "./errors.js";
 import { describe, Gpu, isSoftware, requestAdapter } from "./gpu.js";
 import { Meter } from "./meter.js";
+import { anticipate, forget, remember } from "./pipelines.js";
 import { INDEX, nameOf, openAddress, openFiles, WEIGHTS } from "./sources.js";
 import { fetchBlob, sha256, Store } from "./store.js";
 
@@ -24,8 +26,10 @@ const texts = loadTexts(new URL("i18n/errors.json", SITE));
 const running = new Map();
 /** @type {Promise<Store> | undefined} */
 let store;
-/** @type {Promise<any> | undefined} */
+/** @type {Promise<import("./boot.js").Booted> | undefined} */
 let python;
+/** @type {ReturnType<typeof readBuild> | undefined} */
+let building;
 /** @type {any} */
 let service; // of Python, once a model is loaded
 /** @type {any} */
@@ -46,7 +50,10 @@ const operations = {
   tokenize: async ({ text }) => JSON.parse(need().tokenize(text)),
   info: async () => info(),
   answer,
-  forget: async ({ id }) => (await openStore()).remove(id),
+  forget: async ({ id }) => {
+    await (await openStore()).remove(id);
+    await forget(id, openStore());
+  },
 };
 
 onmessage = async ({ data: { id, op, args, cancel } }) => {
@@ -82,6 +89,7 @@ async function probe() {
     () => [],
   ))
     stored[row.id] = row.complete;
+  if (Object.values(stored).some(Boolean)) startPython().catch(() => {}); // somebody who has a model is going to use it
   try {
     const adapter = await requestAdapter();
     return { webgpu: { available: true, adapter: describe(adapter), software: isSoftware(adapter) }, stored };
@@ -124,19 +132,21 @@ async function loadNow(request, context) {
     const small = found.manifest && JSON.parse(found.manifest).total_bytes < SMALL;
     const early = small ? fetchShards(found, context) : undefined;
     early?.catch(() => {});
-    const pyodide = await booting;
+    const kept = gpu && anticipate(gpu, found.id, openStore(), pipelinesKey(found));
+    const { pyodide } = await booting;
     signal.throwIfAborted();
     if (!gpu || found.files) await pyodide.loadPackage("numpy", { messageCallback: () => {} });
     progress("python", 1, 1, "steps");
     const module = pyodide.pyimport("py_rwkv.browser.service");
     if (found.files) found.manifest = await convert(module, found, request, context);
     signal.throwIfAborted();
-    module.check(found.manifest, gpu);
+    module.check(found.manifest, small ? undefined : gpu); // a small one is refused when its programs are built
     await (early ?? fetchShards(found, context));
     signal.throwIfAborted();
     service = await module.open_model(found.manifest, shardsOf(found.manifest), gpu, progress, await tokenizerOf(found.manifest));
     module.destroy();
     progress("ready", 1, 1, "");
+    if (gpu) void remember(gpu, found.id, openStore(), pipelinesKey(found), await kept);
     gpu?.device.lost.then(({ reason, message }) => {
       if (reason !== "destroyed")
         postMessage({ id: 0, event: "error", value: new RwkvError("device-lost", { reason: message || "unknown" }).toJSON() });
@@ -236,6 +246,11 @@ async function convert(module, { id, files = [], name }, { device, quantization 
   }
 }
 
+/** What a list of pipelines belongs to. @param {Source} source */
+async function pipelinesKey({ manifest }) {
+  return `${(await building)?.key} ${await sha256(new TextEncoder().encode(manifest))}`;
+}
+
 /** Shards by their number, from the store. @param {string} manifest */
 function shardsOf(manifest) {
   /** @type {{sha256: string}[]} */
@@ -274,8 +289,9 @@ function need() {
 
 async function info() {
   const facts = JSON.parse(need().info());
-  const wasmBytes = (await python)._module.HEAP8.length;
-  return { ...facts, memory: { ...facts.memory, wasmBytes }, timings: loaded.timings };
+  const { pyodide, snapshot } = await startPython();
+  const wasmBytes = pyodide._module.HEAP8.length;
+  return { ...facts, memory: { ...facts.memory, wasmBytes }, timings: loaded.timings, start: { snapshot } };
 }
 
 function openStore() {
@@ -284,23 +300,14 @@ function openStore() {
 }
 
 function startPython() {
-  python ??= bootPython().catch((e) => {
-    python = undefined;
+  building ??= readBuild(SITE);
+  python ??= boot(
+    SITE,
+    building,
+    openStore().catch(() => undefined),
+  ).catch((e) => {
+    python = building = undefined;
     throw new RwkvError("python-failed", { reason: RwkvError.from(e).message });
   });
   return python;
-}
-
-async function bootPython() {
-  const signal = new AbortController().signal;
-  const build = JSON.parse(await (await fetchBlob(new URL("build.json", SITE), () => {}, signal, "no-cache")).text());
-  const archive = fetchBlob(new URL(build.package.file, SITE), () => {}, signal);
-  const home = new URL(build.pyodide.path, SITE).href;
-  const { loadPyodide } = await import(/** @type {string} */ (new URL("pyodide.mjs", home).href));
-  const pyodide = await loadPyodide({ indexURL: home });
-  const bytes = await (await archive).arrayBuffer();
-  if ((await sha256(bytes)) !== build.package.sha256)
-    throw new RwkvError("shard-mismatch", { expected: build.package.sha256, found: build.package.file });
-  pyodide.unpackArchive(bytes, "zip", { extractDir: pyodide.runPython("import site; site.getsitepackages()[0]") });
-  return pyodide;
 }
