@@ -1,6 +1,6 @@
 // matmul: out[t, m] = act( Σ_k W[m, k] x[t, k] ),   out[t, m] += Σ_k W[m, k] x[t, k]                 py_rwkv/kernels/matmul.py
 //         or   out[t, m] += x[t, GATE_AT + m] · Σ_k W[m, k] x[t, k]
-// One group of LANES invocations per (ROWS weight rows, TOKENS tokens). `PER_OUTPUT`: the rows of x are the step's outputs (the head), not its rows.
+// One group of LANES invocations per (4 weight rows, TOKENS tokens). `PER_OUTPUT`: the rows of x are the step's outputs (the head), not its rows.
 const M: u32 = 256u;          // weight rows
 const K: u32 = 256u;          // columns, a multiple of 4; stored padded to CHUNKS * 16
 const CHUNKS: u32 = 16u;
@@ -25,17 +25,17 @@ const GATE_AT: u32 = 0u;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let lane = local % LANES;
-    let row = (group.x * (WG / LANES) + local / LANES) * ROWS;
+    let row = (group.x * (WG / LANES) + local / LANES) * 4u;
     let token = group.y * TOKENS;
     let tokens = min(select(batch.rows, batch.outputs, PER_OUTPUT == 1u) - token, TOKENS);
     if (row < M) { accumulate(row, token * (X_STRIDE / 4u), X_STRIDE / 4u, tokens, lane); }
     reduce(lane, local);
-    for (var i = lane; i < ROWS * tokens; i += LANES) {
-        let m = row + i % ROWS;
-        let t = i / ROWS;
-        if (m >= M) { continue; }
+    for (var i = lane; i < 4u * TOKENS; i += LANES) {
+        let m = row + i / TOKENS;
+        let t = i % TOKENS;
+        if (m >= M || t >= tokens) { continue; }
         let at = (token + t) * OUT_STRIDE + OUT_AT + m;
-        var value = reduced(i % ROWS * TOKENS + t, local);
+        var value = reduced(i, local);
         if (ADD == 2u) {
             let gate = (token + t) * X_STRIDE + GATE_AT + m;
             value *= x[gate / 4u][gate % 4u];

@@ -19,15 +19,15 @@ const WG: u32 = 64u;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let lane = local % LANES;
-    let row = (group.x * (WG / LANES) + local / LANES) * ROWS;
+    let row = (group.x * (WG / LANES) + local / LANES) * 4u;
     let token = group.y * TOKENS;
     let tokens = min(batch.rows - token, TOKENS);
     let segment = table[min(row, M - 1u) / 16u];
     if (row < M) { accumulate(row, (segment.x * batch.rows + token) * (K / 4u), K / 4u, tokens, lane); }
     reduce(lane, local);
-    for (var i = lane; i < ROWS * tokens; i += LANES) {
-        let m = row + i % ROWS;
-        let t = i / ROWS;
-        if (m < M) { out[(token + t) * M + m] = activate(segment.y, reduced(i % ROWS * TOKENS + t, local)); }
+    for (var i = lane; i < 4u * TOKENS; i += LANES) {
+        let m = row + i / TOKENS;
+        let t = i % TOKENS;
+        if (m < M && t < tokens) { out[(token + t) * M + m] = activate(segment.y, reduced(i, local)); }
     }
 }

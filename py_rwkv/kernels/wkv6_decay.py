@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from py_rwkv.kernels import weights as w
-from py_rwkv.kernels.base import kernel
+from py_rwkv.kernels.base import Dim, kernel
 from py_rwkv.lazy import np
 
 _one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one"}
@@ -16,7 +16,7 @@ wkv6_decay = kernel(
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[rows,WIDTH]", "bias": "f32[M]"},
     writes={"out": "f32[rows,M]"},
     constants=("M", "K", "CHUNKS", "BLOCKS", "LANES", "WG", "WIDTH", "X_AT", "encoding", "reduce", "tile"),
-    grid=w.grid,
+    grid=lambda c: (Dim(-(-c["M"] // 4), c["WG"] // c["LANES"]), Dim(1, int(c["tile"][2:]), "rows")),
     cases=(
         {"M": 128, "K": 64, "WIDTH": 576, "X_AT": 512, **w.layout("int8", 64), **_one},
         {"M": 20, "K": 16, "WIDTH": 96, "X_AT": 80, **w.layout("f32", 16), **_one, "tile": "4x4"},

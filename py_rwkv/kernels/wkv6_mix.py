@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from py_rwkv.kernels import weights as w
-from py_rwkv.kernels.base import kernel
+from py_rwkv.kernels.base import Dim, kernel
 from py_rwkv.lazy import np
 
 _one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one"}
@@ -16,7 +16,7 @@ wkv6_mix = kernel(
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[rows,5*K]"},
     writes={"mixed": "f32[7,rows,C]"},
     constants=("M", "C", "K", "CHUNKS", "BLOCKS", "LANES", "WG", "encoding", "reduce", "tile"),
-    grid=w.grid,
+    grid=lambda c: (Dim(-(-c["M"] // 4), c["WG"] // c["LANES"]), Dim(1, int(c["tile"][2:]), "rows")),
     cases=(
         {"M": 640, "C": 128, "K": 32, **w.layout("int8", 32), **_one},
         {"M": 100, "C": 20, "K": 16, **w.layout("f32", 16), **_one, "tile": "4x4"},

@@ -28,8 +28,8 @@ def offsets(channels: int, ranks: dict[str, int]) -> dict[str, int]:
     return out | {"SEGMENT": segment, "WIDTH": column, "TOTAL": at, "TOTAL_SCALES": scale}
 
 
-def _case(channels: int, size: int, first: int, encoding: str, per: int = 1, **ranks: int) -> dict[str, Any]:
-    return {"C": channels, "N": size, "FIRST": first, "WG": 64, "PER": per, "encoding": encoding} | offsets(channels, ranks)
+def _case(channels: int, size: int, first: int, encoding: str, **ranks: int) -> dict[str, Any]:
+    return {"C": channels, "N": size, "FIRST": first, "WG": 64, "encoding": encoding} | offsets(channels, ranks)
 
 
 wkv7_inputs = kernel(
@@ -43,11 +43,10 @@ wkv7_inputs = kernel(
         "WIDTH",
         "FIRST",
         "WG",
-        "PER",
         "encoding",
         *(f"{g}_{k}" for g in "WAVG" for k in ("IN", "CHUNKS", "AT", "SCALE")),
     ),
-    grid=lambda c: (Dim(c["C"] // c["PER"], c["WG"]), PER_ROW),
+    grid=lambda c: (Dim(c["C"], c["WG"]), PER_ROW),
     cases=(
         _case(128, 64, 1, "int8", w=32, a=32, g=96),
         _case(192, 64, 0, "int8", w=24, a=40, v=20, g=80),
@@ -56,10 +55,6 @@ wkv7_inputs = kernel(
         _case(40, 8, 0, "int8", w=16, a=16, v=16, g=16),
         _case(64, 64, 0, "int4", w=16, a=40, v=20, g=80),
         _case(64, 64, 0, "nf4", w=16, a=40, v=20, g=80),
-        _case(128, 64, 1, "int8", 4, w=32, a=32, g=96),
-        _case(192, 64, 0, "int8", 4, w=24, a=40, v=20, g=80),
-        _case(40, 8, 0, "f16", 4, w=16, a=32, v=16, g=32),
-        _case(52, 4, 0, "int4", 4, w=16, a=40, v=20, g=80),
     ),
 )
 

@@ -14,8 +14,8 @@ wkv7_low = kernel(
     "wkv7_low",
     reads=wkv7_inputs.reads,
     writes={"out": "f32[rows,5,C]"},
-    constants=tuple(name for name in wkv7_inputs.constants if name != "PER"),
-    grid=lambda c: (Dim(c["C"], c["WG"]), PER_ROW),
+    constants=wkv7_inputs.constants,
+    grid=wkv7_inputs.grid,
     cases=wkv7_inputs.cases[1:4],
 )
 

@@ -42,13 +42,11 @@ class Tuning:
     """Tile sizes of the kernels that have a choice. Barriers are what software adapters cannot afford (~30 µs each in SwiftShader)."""
 
     tile: str = "4x1"  # weight rows × tokens that an invocation (or a group of lanes) computes
-    tall: str = ""  # the same for a matrix of at least TALL rows (the head), if it is another
     lanes: int = 1  # invocations that share a tile
     workgroup: int = 16
     norm_workgroup: int = 16
     norm_channels: int = 4  # vec4s of a row per invocation
     wkv_rows: int = 4  # state rows per invocation
-    channels: int = 4  # of the recurrence's inputs, per invocation: 1 or 4
     whole_heads: bool = (
         True  # one workgroup or invocation sees a whole head, so that what follows the recurrence needs no dispatch of its own
     )
@@ -60,15 +58,13 @@ class Tuning:
         return "one" if self.lanes == 1 else "many"
 
 
-TALL = 8192  # rows from which tiles of 16 still keep every core busy
-# lavapipe: two rows take 0.85–0.95 of the prefill program's time in the decode program, three 1.2 times
-SOFTWARE = Tuning(tile="8x1", tall="16x1", narrow=2)
-HARDWARE = Tuning(lanes=16, workgroup=64, norm_workgroup=64, norm_channels=1, wkv_rows=1, channels=1, chunk=128)
+SOFTWARE = Tuning(narrow=2)  # lavapipe: two rows take 0.85–0.95 of the prefill program's time in the decode program, three 1.2 times
+HARDWARE = Tuning(lanes=16, workgroup=64, norm_workgroup=64, norm_channels=1, wkv_rows=1, chunk=128)
 
 
 def prefill_tuning(decode: Tuning) -> Tuning:
     """The tile for many rows at once: each decoded weight serves several tokens. A lone invocation has no time for a whole head, row after row."""
-    return replace(decode, tile="4x4" if decode.lanes > 1 else "8x4", tall="", whole_heads=decode.lanes > 1)
+    return replace(decode, tile="4x4", whole_heads=decode.lanes > 1)
 
 
 @dataclass(frozen=True)
@@ -318,14 +314,10 @@ class Builder:
         self.call("topk_groups", c, [logits, best])
         return self.call("topk_select", c, [logits, best, found, candidates])
 
-    def tile(self, m: Matrix, block: int = 0) -> dict[str, Any]:
-        """The constants of every kernel that multiplies a matrix; no tile crosses a multiple of `block` rows, which is one of 4."""
+    def tile(self, m: Matrix) -> dict[str, Any]:
+        """The constants of every kernel that multiplies a matrix."""
         t = self.tuning
-        shape = t.tall if t.tall and m.rows >= TALL and not block else t.tile
-        rows, tokens = shape.split("x")
-        if block % int(rows):
-            shape = f"4x{tokens}"
-        tile = {"tile": shape, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.reduce}
+        tile = {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.reduce}
         return {"M": m.rows, "K": m.columns} | w.layout(m.weights.encoding, m.columns) | tile
 
     def _norm(self) -> dict[str, Any]:

@@ -60,8 +60,7 @@ def time_mix(p: Builder, config: Config, i: int, x: Buffer) -> None:
                 p.value(f"{name}.{v}", low, columns=c, stride=5 * c, first=j * c)
         p.call("wkv7_join", constants, [projected, vectors, low, v_first, inputs])
     else:
-        per = p.tuning.channels if n % 4 == 0 else 1
-        p.call("wkv7_inputs", constants | {"PER": per}, [up.weights, up.scales, projected, vectors, v_first, inputs])
+        p.call("wkv7_inputs", constants, [up.weights, up.scales, projected, vectors, v_first, inputs])
     for v, j in INPUTS.items():
         p.value(f"{name}.{v}", inputs, columns=c, stride=6 * c, first=j * c)
 

@@ -14,6 +14,3 @@ fn partial1(row: u32, chunk: u32, v: mat4x4<f32>) -> f32 {
     let block = row * BLOCKS + chunk / 2u;
     return load_scale(block) * dot16(load16(row * CHUNKS + chunk, block), v);
 }
-fn partials(r: vec4<u32>, chunk: u32, v: mat4x4<f32>) -> vec4<f32> {
-    return vec4<f32>(partial1(r.x, chunk, v), partial1(r.y, chunk, v), partial1(r.z, chunk, v), partial1(r.w, chunk, v));
-}

@@ -1,6 +1,5 @@
 //!include lib/tile.wgsl
 // 4 weight rows × 1 token. `acc`: one row per component.
-const ROWS: u32 = 4u;
 const TOKENS: u32 = 1u;
 alias Acc = vec4<f32>;
 var<private> acc: Acc;
@@ -10,7 +9,7 @@ fn accumulate(row: u32, base: u32, stride: u32, tokens: u32, lane: u32) {
     var sum = Acc(0.0);
     for (var chunk = lane; chunk < CHUNKS; chunk += LANES) {
         let v = input16(base, chunk);
-        sum += partials(r, chunk, v);
+        sum += vec4<f32>(partial1(r.x, chunk, v), partial1(r.y, chunk, v), partial1(r.z, chunk, v), partial1(r.w, chunk, v));
     }
     acc = sum;
 }

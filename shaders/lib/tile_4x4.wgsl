@@ -1,16 +1,19 @@
 //!include lib/tile.wgsl
-//!include lib/tile_tokens.wgsl
 // 4 weight rows × 4 tokens: each decoded chunk of weights serves four tokens. `acc`: a row per column, a token per component.
-const ROWS: u32 = 4u;
 const TOKENS: u32 = 4u;
 alias Acc = mat4x4<f32>;
 var<private> acc: Acc;
 
+fn partial4(row: u32, chunk: u32, v0: mat4x4<f32>, v1: mat4x4<f32>, v2: mat4x4<f32>, v3: mat4x4<f32>) -> vec4<f32> {
+    let block = row * BLOCKS + chunk / 2u;
+    let w = load16(row * CHUNKS + chunk, block);
+    return load_scale(block) * vec4<f32>(dot16(w, v0), dot16(w, v1), dot16(w, v2), dot16(w, v3));
+}
 fn alone(r: vec4<u32>, base: u32, lane: u32) {  // a lone token, e.g. the last one of a prompt before the head
     var sum = vec4<f32>(0.0);
     for (var chunk = lane; chunk < CHUNKS; chunk += LANES) {
         let v = input16(base, chunk);
-        sum += partials(r, chunk, v);
+        sum += vec4<f32>(partial1(r.x, chunk, v), partial1(r.y, chunk, v), partial1(r.z, chunk, v), partial1(r.w, chunk, v));
     }
     let zero = vec3<f32>(0.0);
     acc = Acc(vec4<f32>(sum.x, zero), vec4<f32>(sum.y, zero), vec4<f32>(sum.z, zero), vec4<f32>(sum.w, zero));
