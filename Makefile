@@ -16,8 +16,14 @@ run: $(VENV)/.run
 build: $(VENV)/.run
 	$(BIN)/py-rwkv build build/site
 
+# Two files at a time. Browsers come second and by themselves: Playwright keeps an event loop running in the process that used it.
 test: $(VENV)/.dev test-setup
+ifdef T
 	$(BIN)/python -m pytest $(T)
+else
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/gpu
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/firefox tests/browser
+endif
 
 test-setup:
 	@build_scripts/setup_tests.sh

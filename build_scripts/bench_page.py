@@ -28,7 +28,8 @@ from playwright.sync_api import Page, sync_playwright  # noqa: E402
 from py_rwkv.bench import ceiling  # noqa: E402
 from py_rwkv.bench.profile import cut, shares  # noqa: E402
 from py_rwkv.checkpoint.model_dir import open_model_dir  # noqa: E402
-from py_rwkv.models.builder import HARDWARE, SOFTWARE, Limits, prefill_tuning  # noqa: E402
+from py_rwkv.models.builder import Limits  # noqa: E402
+from py_rwkv.models.tuning import HARDWARE, SOFTWARE, prefill_tuning  # noqa: E402
 from py_rwkv.native import find_model  # noqa: E402
 from py_rwkv.program import Program, Run, Step  # noqa: E402
 from py_rwkv.runtime.programs import build_programs, device_buffers  # noqa: E402
@@ -212,11 +213,13 @@ def table(r: dict[str, Any]) -> str:
         f"decode         {r['decode_tok_s']:.1f} tokens/s ({r['dispatches_per_token']} dispatches, {r['bytes_per_token'] / 1e6:.1f} MB a token)",
         f"memory         GPU {r['gpu_bytes'] / 1e6:.0f} MB, wasm {r['wasm_bytes'] / 1e6:.0f} MB, page {r['page_heap_bytes'] / 1e6:.1f} MB"
         + (f", worker {r['worker_heap_bytes'] / 1e6:.1f} MB" if "worker_heap_bytes" in r else ""),
-        "Python         " + ", ".join(f"{n} {p['python_ms']:.2f} ms, {p['calls']:.2f} calls" for n, p in r["python"].items()) + " a token",
+        "Python's share "
+        + ", ".join(f"{n} {p['python_ms']:.2f} ms, {p['calls']:.2f} calls to JavaScript" for n, p in r["python"].items())
+        + " a token",
     ]
     if "limits" in r:
         lines += [
-            f"JavaScript     {r['js_ms_per_step']:.3f} ms a step, {r['js_us_per_dispatch']:.2f} µs a dispatch",
+            f"JS overhead    {r['js_us_per_dispatch']:.2f} µs a dispatch, {r['js_ms_per_step']:.3f} ms a step",
             f"limits         {r['limits']['memory_tok_s']:.0f} tokens/s by memory ({r['read_gb_s']:.2f} GB/s read, {r['copy_gb_s']:.2f} copied), "
             f"{r['limits']['dispatch_tok_s']:.0f} by dispatches ({r['dispatch_us']:.1f} µs each, {r['roundtrip_us']:.0f} µs a round trip)",
             "steps          " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in r["step_ms"].items()),

@@ -28,7 +28,7 @@ def texts(root: Path) -> dict[str, str]:
     def joined(*patterns: str) -> str:
         return "\n".join(path.read_text("utf-8") for pattern in patterns for path in sorted(root.glob(pattern)))[:400_000]
 
-    chinese = [line for line in joined("web/i18n/zh.json", "py_rwkv/errors.json").split("\n") if re.search("[\u4e00-\u9fff]", line)]
+    chinese = [line for line in joined("web/i18n/zh/*.json", "py_rwkv/errors.json").split("\n") if re.search("[\u4e00-\u9fff]", line)]
     return {
         "English": joined("LICENSE", "docs/*.md", "README.md"),
         "Chinese": "\n".join("".join(re.findall("[\u3000-\u9fff\uff00-\uffef]+", line)) for line in chinese) * 4,

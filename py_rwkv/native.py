@@ -12,8 +12,11 @@ from py_rwkv.checkpoint.tokenizer_file import wanted_tokenizer
 from py_rwkv.devices.base import Device
 from py_rwkv.errors import RwkvError
 from py_rwkv.hooks import Hook
+from py_rwkv.models.tuning import Choice, Tuning
 from py_rwkv.resources import web_dir
 from py_rwkv.runtime.engine import Engine, Progress
+from py_rwkv.runtime.kept import KeptFile, build
+from py_rwkv.runtime.tuner import Mode, Tuner
 
 DEVICES = ("auto", "gpu", "cpu")
 Warn = Callable[[RwkvError], None]
@@ -67,6 +70,7 @@ async def open_model(
     slots: int = 4,
     max_outputs: int | None = None,
     hooks: Sequence[Hook] = (),
+    tuning: Mode | Tuning | Choice | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Engine:
@@ -74,7 +78,7 @@ async def open_model(
 
     A checkpoint is converted in memory: `quantization` None keeps the file's precision, `loras` (`FILE:ALPHA`, see `parse_lora`) are merged first, and
     `group_norm_eps` is for those not trained with 64e-5. tokenizer: `world`, `bytes`, `none`, or a file (docs/tokenizers.md);
-    None: the model's own. hooks: docs/hooks.md.
+    None: the model's own. hooks: docs/hooks.md. tuning: docs/tuning.md; None: $PY_RWKV_TUNING, else `auto`.
     """
     report = progress or (lambda phase, done, total, unit: None)
     manifest, shards = await load_model(
@@ -86,6 +90,11 @@ async def open_model(
         progress=lambda _, done, total: report("convert", done, total, "bytes"),
     )
     target = open_device(device, warn) if isinstance(device, str) else device
-    return await Engine.load(
-        manifest, _Ready(shards), target, slots=slots, max_outputs=max_outputs, hooks=hooks, tokenizer=shards.tokenizer(), progress=progress
-    )
+    more: dict[str, Any] = {"hooks": hooks, "tokenizer": shards.tokenizer(), "tuner": open_tuner(tuning), "progress": progress}
+    return await Engine.load(manifest, _Ready(shards), target, slots=slots, max_outputs=max_outputs, **more)
+
+
+def open_tuner(tuning: Mode | Tuning | Choice | None = None) -> Tuner:
+    """What chooses the forms of the kernels, with this machine's stored choices. RwkvError `bad-setting` for an unknown mode."""
+    mode: Any = os.environ.get("PY_RWKV_TUNING") or "auto"
+    return Tuner(KeptFile(), build(), mode if tuning is None else tuning)

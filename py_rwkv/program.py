@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from py_rwkv.kernels.base import KERNELS, Dim, Value, render
+from py_rwkv.kernels.base import KERNELS, Dim, Value, call_block, render
 
 MAX_ROWS = 128  # rows (tokens) in one step; also the length of `Step.entries` in shaders/lib/step.wgsl
 STEP_BYTES = 16 + 32 * MAX_ROWS
+BLOCK_BYTES = 256  # each call's uniform block starts at a multiple: minUniformBufferOffsetAlignment of every adapter
 ITEM_BYTES = {"f32": 4, "u32": 4, "u8": 1}
 ROLES = ("weight", "constant", "state", "scratch", "output")
 
@@ -208,13 +209,22 @@ class Program:
         return head + "\n".join(lines) + f"\n{self.dispatches} dispatches{each}, {self.bytes_per_token / 1e6:.1f} MB read per token\n"
 
     def to_wire(self) -> dict[str, Any]:
-        """What an executor needs, as plain JSON data: rendered WGSL (each text once), buffers, calls. Constant buffers carry their words."""
+        """What an executor needs, as plain JSON data: rendered WGSL (each text once), buffers, calls. Constant buffers carry their words.
+
+        A call: its pipeline, its buffers, its grid, and the byte of `blocks` (given as words) where its uniform block starts, which it sees at binding 15.
+        """
         names = {name: i for i, name in enumerate(self.buffers)}
         codes: dict[str, int] = {}
+        blocks: dict[bytes, int] = {}
         pipelines: list[dict[str, Any]] = []
         calls = []
+        rendered: dict[tuple[Any, ...], tuple[str, bytes]] = {}  # layers have the same constants
         for call in self.calls:
-            code = render(call.kernel, call.constants)
+            key = (call.kernel, *call.constants.items())
+            if key not in rendered:
+                rendered[key] = render(call.kernel, call.constants), call_block(call.kernel, call.constants)
+            code, block = rendered[key]
+            at = blocks.setdefault(block.ljust(BLOCK_BYTES, b"\0"), BLOCK_BYTES * len(blocks))
             if code not in codes:
                 kernel = KERNELS[call.kernel]
                 codes[code] = len(codes)
@@ -225,14 +235,16 @@ class Program:
                         "reads": len(kernel.reads),
                         "writes": len(kernel.writes),
                         "step": kernel.writes_step,
+                        "block": bool(block),
                     }
                 )
-            calls.append([codes[code], [names[b.name] for b in call.buffers], [[d.per, d.tile, d.count] for d in call.grid]])
+            calls.append([codes[code], [names[b.name] for b in call.buffers], [[d.per, d.tile, d.count] for d in call.grid], at])
         buffers = [
             {"name": b.name, "bytes": b.nbytes, "role": b.role, "words": list(memoryview(b.data).cast("I")) if b.data else []}
             for b in self.buffers.values()
         ]
-        return {"name": self.name, "pipelines": pipelines, "buffers": buffers, "calls": calls, "stepBytes": STEP_BYTES}
+        words = list(memoryview(b"".join(blocks)).cast("I"))
+        return {"name": self.name, "pipelines": pipelines, "buffers": buffers, "calls": calls, "blocks": words, "stepBytes": STEP_BYTES}
 
 
 def _dim_text(dim: Dim) -> str:

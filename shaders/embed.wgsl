@@ -1,13 +1,16 @@
 // embed: out[t] = E[token_t], where ln0 is folded into the table, or LN(x[t]) · gain + bias             py_rwkv/kernels/embed.py
 // for a row without a token, which brings its own embedding x.
 // One invocation per (16 channels, row). A table larger than one binding comes in slabs: this call serves tokens FIRST … FIRST + COUNT.
-const C: u32 = 256u;
-const CHUNKS: u32 = 16u;
-const BLOCKS: u32 = 4u;
-const FIRST: u32 = 0u;
-const COUNT: u32 = 65536u;
 const WG: u32 = 64u;
 const NO_TOKEN: u32 = 0xffffffffu;
+struct Call {
+    C: u32,
+    CHUNKS: u32,
+    BLOCKS: u32,
+    FIRST: u32,
+    COUNT: u32,
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [rows, C]
@@ -20,19 +23,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let chunk = group.x * WG + local;
     let row = group.y;
     let token = batch.entries[row].token;
-    if (chunk >= CHUNKS) { return; }
-    let entry = token - FIRST;  // wraps around below FIRST
-    if (entry < COUNT) {
-        let block = entry * BLOCKS + chunk / 2u;
-    let w = load16(entry * CHUNKS + chunk, block) * load_scale(block);
+    if (chunk >= call.CHUNKS) { return; }
+    let entry = token - call.FIRST;  // wraps around below FIRST
+    if (entry < call.COUNT) {
+        let about = facts(entry * call.BLOCKS + chunk / 2u);
+        let w = load16(entry * call.CHUNKS + chunk, about) * scale(about);
         for (var i = 0u; i < 4u; i++) {
             let c = chunk * 4u + i;
-            if (c < C / 4u) { out[row * (C / 4u) + c] = w[i]; }
+            if (c < call.C / 4u) { out[row * (call.C / 4u) + c] = w[i]; }
         }
-    } else if (FIRST == 0u && token == NO_TOKEN) {
+    } else if (call.FIRST == 0u && token == NO_TOKEN) {
         let stats = row_stats(row, local);
-        for (var c = chunk * 4u; c < min(chunk * 4u + 4u, C / 4u); c++) {
-            out[row * (C / 4u) + c] = (x[row * (C / 4u) + c] - stats.x) * stats.y * norm[c] + norm[C / 4u + c];
+        for (var c = chunk * 4u; c < min(chunk * 4u + 4u, call.C / 4u); c++) {
+            out[row * (call.C / 4u) + c] = (x[row * (call.C / 4u) + c] - stats.x) * stats.y * norm[c] + norm[call.C / 4u + c];
         }
     }
 }

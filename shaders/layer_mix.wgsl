@@ -2,12 +2,15 @@
 //   h = LN(x) · gain + bias;  out[s, t] = h[t] + (h[t−1] − h[t]) · mu[s];  h before a run's first row comes from the state
 //   KEEP: also out[S, t] = h[t−1] − h[t];   NORM = 0: x is h already
 // One invocation per (4 · PER channels, row). The row that starts a run also stores the run's last h: it alone has read the old one.
-const C: u32 = 256u;
-const S: u32 = 6u;
-const KEEP: u32 = 0u;
-const NORM: u32 = 1u;
 const PER: u32 = 4u;
 const WG: u32 = 16u;
+struct Call {
+    C: u32,
+    S: u32,
+    KEEP: u32,
+    NORM: u32,
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;             // [rows, C]
 @group(0) @binding(2) var<storage, read> norm: array<vec4<f32>>;          // [2, C] gain, bias
@@ -17,8 +20,8 @@ const WG: u32 = 16u;
 //!include lib/stats_{reduce}.wgsl
 
 fn normalized(row: u32, c: u32, stats: vec2<f32>) -> vec4<f32> {
-    if (NORM == 0u) { return x[row * (C / 4u) + c]; }
-    return (x[row * (C / 4u) + c] - stats.x) * stats.y * norm[c] + norm[C / 4u + c];
+    if (call.NORM == 0u) { return x[row * (call.C / 4u) + c]; }
+    return (x[row * (call.C / 4u) + c] - stats.x) * stats.y * norm[c] + norm[call.C / 4u + c];
 }
 
 @compute @workgroup_size(WG)
@@ -31,17 +34,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let other_stats = row_stats(other, local);
     for (var i = 0u; i < PER; i++) {
         let c = (group.x * WG + local) * PER + i;
-        if (c >= C / 4u) { break; }
+        if (c >= call.C / 4u) { break; }
         let h = normalized(row, c, stats);
         let h_other = normalized(other, c, other_stats);
         var before = h_other;
         if (starts && !halted(entry.slot)) {
-            before = prev[entry.slot * (C / 4u) + c];
-            prev[entry.slot * (C / 4u) + c] = h_other;
+            before = prev[entry.slot * (call.C / 4u) + c];
+            prev[entry.slot * (call.C / 4u) + c] = h_other;
         }
-        for (var s = 0u; s < S; s++) {
-            out[(s * batch.rows + row) * (C / 4u) + c] = h + (before - h) * mu[s * (C / 4u) + c];
+        for (var s = 0u; s < call.S; s++) {
+            out[(s * batch.rows + row) * (call.C / 4u) + c] = h + (before - h) * mu[s * (call.C / 4u) + c];
         }
-        if (KEEP == 1u) { out[(S * batch.rows + row) * (C / 4u) + c] = before - h; }
+        if (call.KEEP == 1u) { out[(call.S * batch.rows + row) * (call.C / 4u) + c] = before - h; }
     }
 }

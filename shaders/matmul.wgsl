@@ -1,19 +1,23 @@
 // matmul: out[t, m] = act( Σ_k W[m, k] x[t, k] ),   out[t, m] += Σ_k W[m, k] x[t, k]                 py_rwkv/kernels/matmul.py
 //         or   out[t, m] += x[t, GATE_AT + m] · Σ_k W[m, k] x[t, k]
 // One group of LANES invocations per (4 weight rows, TOKENS tokens). `PER_OUTPUT`: the rows of x are the step's outputs (the head), not its rows.
-const M: u32 = 256u;          // weight rows
-const K: u32 = 256u;          // columns, a multiple of 4; stored padded to CHUNKS * 16
-const CHUNKS: u32 = 16u;
-const BLOCKS: u32 = 4u;       // scales a row
+const TAIL: u32 = 0u;          // 1: K is no multiple of 16
 const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const ACT: u32 = 0u;
-const ADD: u32 = 0u;          // 0 store, 1 add, 2 add what passes the gate
-const PER_OUTPUT: u32 = 0u;
-const OUT_STRIDE: u32 = 256u; // out is [tokens, OUT_STRIDE]; this call fills columns OUT_AT … OUT_AT + M
-const OUT_AT: u32 = 0u;
-const X_STRIDE: u32 = 256u;   // x is [tokens, X_STRIDE], a multiple of 4
-const GATE_AT: u32 = 0u;
+struct Call {
+    M: u32,           // weight rows
+    K: u32,           // columns; weights are stored padded to CHUNKS * 16, with zeros
+    CHUNKS: u32,
+    BLOCKS: u32,      // scales a row
+    ACT: u32,
+    ADD: u32,         // 0 store, 1 add, 2 add what passes the gate
+    PER_OUTPUT: u32,
+    OUT_STRIDE: u32,  // out is [tokens, OUT_STRIDE]; this call fills columns OUT_AT … OUT_AT + M
+    OUT_AT: u32,
+    X_STRIDE: u32,    // x is [tokens, X_STRIDE], a multiple of 4
+    GATE_AT: u32,
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [tokens, X_STRIDE]
@@ -27,19 +31,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let lane = local % LANES;
     let row = (group.x * (WG / LANES) + local / LANES) * 4u;
     let token = group.y * TOKENS;
-    let tokens = min(select(batch.rows, batch.outputs, PER_OUTPUT == 1u) - token, TOKENS);
-    if (row < M) { accumulate(row, token * (X_STRIDE / 4u), X_STRIDE / 4u, tokens, lane); }
-    reduce(lane, local);
-    for (var i = lane; i < 4u * TOKENS; i += LANES) {
-        let m = row + i / TOKENS;
-        let t = i % TOKENS;
-        if (m >= M || t >= tokens) { continue; }
-        let at = (token + t) * OUT_STRIDE + OUT_AT + m;
-        var value = reduced(i, local);
-        if (ADD == 2u) {
-            let gate = (token + t) * X_STRIDE + GATE_AT + m;
+    let tokens = min(select(batch.rows, batch.outputs, call.PER_OUTPUT == 1u) - token, TOKENS);
+    let m = Matrix(call.M, (call.K + 3u) / 4u, call.CHUNKS, call.BLOCKS, 0u, 0u);
+    accumulate_any(m, row, token * (call.X_STRIDE / 4u), call.X_STRIDE / 4u, tokens, local);
+    reduce(local);
+    for (var i = lane; i < 4u * tokens; i += LANES) {
+        let r = row + i % 4u;
+        let t = token + i / 4u;
+        if (r >= call.M) { continue; }
+        let at = t * call.OUT_STRIDE + call.OUT_AT + r;
+        var value = reduced(i % 4u * TOKENS + i / 4u, local);
+        if (call.ADD == 2u) {
+            let gate = t * call.X_STRIDE + call.GATE_AT + r;
             value *= x[gate / 4u][gate % 4u];
         }
-        if (ADD == 0u) { out[at] = activate(ACT, value); } else { out[at] += value; }
+        if (call.ADD == 0u) { out[at] = activate(call.ACT, value); } else { out[at] += value; }
     }
 }

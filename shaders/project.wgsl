@@ -1,12 +1,16 @@
 // project: several matrices of the same width in one dispatch, each with its own input and activation.       py_rwkv/kernels/project.py
 //   out[t, m] = act_m( Σ_k W[m, k] x[source_m, t, k] )
 // The matrices are stacked by rows; `table` says for every 16 rows which of the inputs they read and which activation follows.
-const M: u32 = 256u;
-const K: u32 = 256u;
-const CHUNKS: u32 = 16u;
-const BLOCKS: u32 = 4u;
+const TAIL: u32 = 0u;          // 1: K is no multiple of 16
 const LANES: u32 = 1u;
 const WG: u32 = 64u;
+struct Call {
+    M: u32,
+    K: u32,
+    CHUNKS: u32,
+    BLOCKS: u32,
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [sources, tokens, K]
@@ -22,12 +26,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = (group.x * (WG / LANES) + local / LANES) * 4u;
     let token = group.y * TOKENS;
     let tokens = min(batch.rows - token, TOKENS);
-    let segment = table[min(row, M - 1u) / 16u];
-    if (row < M) { accumulate(row, (segment.x * batch.rows + token) * (K / 4u), K / 4u, tokens, lane); }
-    reduce(lane, local);
-    for (var i = lane; i < 4u * TOKENS; i += LANES) {
-        let m = row + i / TOKENS;
-        let t = i % TOKENS;
-        if (m < M && t < tokens) { out[(token + t) * M + m] = activate(segment.y, reduced(i, local)); }
+    let segment = table[min(row, call.M - 1u) / 16u];
+    let m = Matrix(call.M, call.K / 4u, call.CHUNKS, call.BLOCKS, 0u, 0u);
+    accumulate(m, row, (segment.x * batch.rows + token) * (call.K / 4u), call.K / 4u, tokens, local);
+    reduce(local);
+    for (var i = lane; i < 4u * tokens; i += LANES) {
+        let r = row + i % 4u;
+        if (r < call.M) { out[(token + i / 4u) * call.M + r] = activate(segment.y, reduced(i % 4u * TOKENS + i / 4u, local)); }
     }
 }

@@ -2,10 +2,13 @@
 //   l[t] −= presence + count[t] · frequency;   p = softmax(l);   keep top-p, then top-k;   draw from p^(1 / temperature)
 // One workgroup per output row. The token goes into the step block, where the next replay finds it. A row that is done loses its slot there, and a row
 // without a slot leaves states alone: replays in flight behind it change nothing.
-const V: u32 = 65536u;
 const K: u32 = 256u;
 const RING: u32 = 64u;
 const WG: u32 = 64u;
+struct Call {
+    V: u32,
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step_types.wgsl
 struct Sampler {
     temperature: f32, top_p: f32, top_k: u32, presence: f32,
@@ -24,11 +27,20 @@ struct Sampler {
 
 const NO_SLOT: u32 = 0xffffffffu;
 const NEVER: f32 = 3e38;
-var<workgroup> ids: array<u32, K>;
-var<workgroup> logits: array<f32, K>;
-var<workgroup> costs: array<f32, K>;      // −logit after penalties
-var<workgroup> changed: array<u32, K>;    // a penalty or a ban applies
+var<workgroup> costs: array<f32, K>;      // −logit after penalties. No more of these than needed: SwiftShader zeroes each word with code of its own
 var<workgroup> order: array<u32, K>;      // by cost, then by id
+var<private> here: u32;                   // the row's candidates
+var<private> table: u32;                  // the slot's counts
+
+fn id_of(i: u32) -> u32 {
+    return candidates[here + 4u + i];
+}
+fn logit_of(i: u32) -> f32 {
+    return bitcast<f32>(candidates[here + 4u + K + i]);
+}
+fn changed(i: u32) -> bool {  // by a penalty or a ban
+    return counts[table + id_of(i)].y != 0u;
+}
 
 fn random(low: u32, high: u32, counter: u32) -> u32 {  // pcg3d, Jarzynski & Olano 2020
     var v = vec3<u32>(low, high, counter) * 1664525u + 1013904223u;
@@ -44,15 +56,15 @@ fn count_of(entry: vec2<u32>, s: Sampler) -> f32 {
 // log Σ exp after penalties: what is changed is taken out and put in again.
 fn penalised_sum(before: f32, best: f32) -> f32 {
     var rest = 1.0;
-    for (var i = 0u; i < K; i++) { if (changed[i] != 0u) { rest -= exp(logits[i] - before); } }
+    for (var i = 0u; i < K; i++) { if (changed(i)) { rest -= exp(logit_of(i) - before); } }
     if (rest < 1e-3) {  // rounding would decide: the other candidates are a lower bound
         var others = 0.0;
-        for (var i = 0u; i < K; i++) { if (changed[i] == 0u) { others += exp(logits[i] - before); } }
+        for (var i = 0u; i < K; i++) { if (!changed(i)) { others += exp(logit_of(i) - before); } }
         rest = max(rest, others);
     }
     let shift = select(best, max(before, best), rest > 0.0);
     var sum = select(0.0, rest * exp(before - shift), rest > 0.0);
-    for (var i = 0u; i < K; i++) { if (changed[i] != 0u && costs[i] < NEVER) { sum += exp(-costs[i] - shift); } }
+    for (var i = 0u; i < K; i++) { if (changed(i) && costs[i] < NEVER) { sum += exp(-costs[i] - shift); } }
     return shift + log(sum);
 }
 // The place of the drawn token in `order`, of which the first n may be chosen.
@@ -86,23 +98,20 @@ fn draw(s: Sampler, total: f32, n: u32) -> u32 {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let row = batch.entries[group.y].output;
     let slot = batch.entries[row].slot;
-    let here = group.y * (4u + 2u * K);
+    here = group.y * (4u + 2u * K);
     let live = slot != NO_SLOT && row == batch.entries[row].last;  // only the last row of a run draws
     let mine = select(0u, slot, live);
+    table = mine * call.V;
     for (var i = local; i < K; i += WG) {
-        let id = candidates[here + 4u + i];
-        let logit = bitcast<f32>(candidates[here + 4u + K + i]);
-        let entry = counts[mine * V + id];
+        let logit = logit_of(i);
+        let entry = counts[table + id_of(i)];
         let penalty = samplers[mine].presence + count_of(entry, samplers[mine]) * samplers[mine].frequency;
-        ids[i] = id;
-        logits[i] = logit;
-        changed[i] = u32(entry.y != 0u);
         costs[i] = select(select(-logit, penalty - logit, entry.y != 0u), NEVER, entry.y == 0xffffffffu);
     }
     workgroupBarrier();
     for (var i = local; i < K; i += WG) {
         var place = 0u;
-        for (var j = 0u; j < K; j++) { place += u32(costs[j] < costs[i] || (costs[j] == costs[i] && ids[j] < ids[i])); }
+        for (var j = 0u; j < K; j++) { place += u32(costs[j] < costs[i] || (costs[j] == costs[i] && id_of(j) < id_of(i))); }
         order[min(place, K - 1u)] = i;
     }
     workgroupBarrier();
@@ -113,7 +122,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var any = 0u;
     for (var i = 0u; i < K; i++) {
         n += u32(costs[i] < NEVER);
-        any |= changed[i];
+        any |= u32(changed(i));
     }
     var halted = 0u;
     if ((before_bits & 0x7f800000u) == 0x7f800000u) { halted = 3u; } else if (n == 0u) { halted = 4u; }
@@ -124,10 +133,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var total = before;
         if (any != 0u) { total = penalised_sum(before, -costs[order[0]]); }
         let chosen = order[draw(s, total, n)];
-        let token = ids[chosen];
-        let entry = counts[slot * V + token];
-        counts[slot * V + token] = vec2<u32>(bitcast<u32>(count_of(entry, s) * exp(s.log_decay) + 1.0), s.drawn + 1u);
-        ring[slot * RING + s.drawn % RING] = vec2<u32>(token, bitcast<u32>(logits[chosen] - before));
+        let token = id_of(chosen);
+        let entry = counts[table + token];
+        counts[table + token] = vec2<u32>(bitcast<u32>(count_of(entry, s) * exp(s.log_decay) + 1.0), s.drawn + 1u);
+        ring[slot * RING + s.drawn % RING] = vec2<u32>(token, bitcast<u32>(logit_of(chosen) - before));
         batch.entries[row].token = token;
         samplers[slot].drawn = s.drawn + 1u;
         if (s.drawn + 1u >= s.limit) { halted = 2u; }

@@ -1,10 +1,13 @@
 // topk_groups: the best logit of every strided group, and the group's share of the softmax sum.       py_rwkv/kernels/topk.py
 //   group g holds the logits g, g + GROUPS, g + 2 GROUPS, … < LIMIT;   best[g] = (max, its id, Σ exp(logit − max))
 // First of four dispatches that pick the K best of V logits without sorting them; ties go to the lower id everywhere.
-const V: u32 = 65536u;         // logits a row
-const LIMIT: u32 = 65530u;     // ids from here on are never sampled
 const GROUPS: u32 = 1024u;
 const WG: u32 = 64u;
+struct Call {
+    V: u32,      // logits a row
+    LIMIT: u32,  // ids from here on are never sampled
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 @group(0) @binding(1) var<storage, read> logits: array<f32>;              // [outputs, V]
 @group(0) @binding(2) var<storage, read_write> best: array<vec4<f32>>;    // [outputs, GROUPS] max, id (bits), sum, 0
@@ -13,14 +16,14 @@ const WG: u32 = 64u;
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let g = id.x;
     if (g >= GROUPS) { return; }
-    let base = id.y * V;
+    let base = id.y * call.V;
     var top = logits[base + g];
     var top_id = g;
-    for (var i = g + GROUPS; i < LIMIT; i += GROUPS) {
+    for (var i = g + GROUPS; i < call.LIMIT; i += GROUPS) {
         let l = logits[base + i];
         if (l > top) { top = l; top_id = i; }
     }
     var sum = 0.0;
-    for (var i = g; i < LIMIT; i += GROUPS) { sum += exp(logits[base + i] - top); }
+    for (var i = g; i < call.LIMIT; i += GROUPS) { sum += exp(logits[base + i] - top); }
     best[id.y * GROUPS + g] = vec4<f32>(top, bitcast<f32>(top_id), sum, 0.0);
 }

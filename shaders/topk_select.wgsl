@@ -2,21 +2,22 @@
 //   At least K logits reach the K-th best maximum (the bar), and only the K groups whose maximum reaches it can hold such logits:
 //   they are gathered, a few hundred as a rule, and each one's place is the number of those that beat it.
 // One workgroup per output row.
-const V: u32 = 65536u;
-const LIMIT: u32 = 65530u;
 const K: u32 = 256u;
 const GROUPS: u32 = 512u;
-const CAPACITY: u32 = 32768u;  // K groups × their size: cannot overflow
 const WG: u32 = 64u;
+struct Call {
+    V: u32,
+    LIMIT: u32,
+    CAPACITY: u32,  // K groups × their size: cannot overflow
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 @group(0) @binding(1) var<storage, read> logits: array<f32>;              // [outputs, V]
 @group(0) @binding(2) var<storage, read> best: array<vec4<f32>>;          // [outputs, GROUPS] max, id (bits), sum, 0
 @group(0) @binding(3) var<storage, read_write> found: array<u32>;         // [outputs, 2, CAPACITY] ids, logits (bits)
 @group(0) @binding(4) var<storage, read_write> candidates: array<u32>;    // [outputs, 4 + 2 K] log Σ exp (bits), K, 0, 0, ids, logits (bits)
 
-const ROOM: u32 = (GROUPS + 3u) / 4u * 4u;
-var<workgroup> top: array<f32, ROOM>;
-var<workgroup> top_id: array<u32, ROOM>;
+//!include lib/groups_{reduce}.wgsl
 var<workgroup> sums: array<vec2<f32>, WG>;     // Σ exp(logit − max), max
 var<workgroup> bar: f32;
 var<workgroup> bar_id: u32;
@@ -32,47 +33,41 @@ fn both(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let row = group.y * V;
-    let list = group.y * 2u * CAPACITY;
+    let row = group.y * call.V;
+    let list = group.y * 2u * call.CAPACITY;
     let out = group.y * (4u + 2u * K);
     var sum = vec2<f32>(0.0, best[group.y * GROUPS].x);
     for (var g = local; g < GROUPS; g += WG) {
-        let one = best[group.y * GROUPS + g];
-        top[g] = one.x;
-        top_id[g] = bitcast<u32>(one.y);
-        sum = both(sum, one.zx);
+        sum = both(sum, best[group.y * GROUPS + g].zx);
     }
-    for (var g = GROUPS + local; g < ROOM; g += WG) {
-        top[g] = -3.4e38;
-        top_id[g] = 0xffffffffu;
-    }
+    keep_groups(group.y * GROUPS, local);
     sums[local] = sum;
     if (local == 0u) { atomicStore(&count, 0u); }
     workgroupBarrier();
     for (var g = local; g < GROUPS; g += WG) {
         var rank = vec4<u32>(0u);  // four others at a time
-        let mine = vec4<f32>(top[g]);
-        let my_id = vec4<u32>(top_id[g]);
+        let mine = vec4<f32>(top(g));
+        let my_id = vec4<u32>(top_id(g));
         for (var i = 0u; i < GROUPS; i += 4u) {
-            let other = vec4<f32>(top[i], top[i + 1u], top[i + 2u], top[i + 3u]);
-            let other_id = vec4<u32>(top_id[i], top_id[i + 1u], top_id[i + 2u], top_id[i + 3u]);
+            let other = vec4<f32>(top(i), top(i + 1u), top(i + 2u), top(i + 3u));
+            let other_id = vec4<u32>(top_id(i), top_id(i + 1u), top_id(i + 2u), top_id(i + 3u));
             rank += vec4<u32>((other > mine) | ((other == mine) & (other_id < my_id)));
         }
         if (rank.x + rank.y + rank.z + rank.w == K - 1u) {
-            bar = top[g];
-            bar_id = top_id[g];
+            bar = top(g);
+            bar_id = top_id(g);
         }
     }
     workgroupBarrier();
     for (var g = local; g < GROUPS; g += WG) {
-        if (top[g] < bar) { continue; }
-        for (var i = g; i < LIMIT; i += GROUPS) {
+        if (top(g) < bar) { continue; }
+        for (var i = g; i < call.LIMIT; i += GROUPS) {
             let l = logits[row + i];
             if (beats(bar, bar_id, l, i)) { continue; }
             let at = atomicAdd(&count, 1u);
-            if (at < CAPACITY) {
+            if (at < call.CAPACITY) {
                 found[list + at] = i;
-                found[list + CAPACITY + at] = bitcast<u32>(l);
+                found[list + call.CAPACITY + at] = bitcast<u32>(l);
             }
         }
     }
@@ -85,12 +80,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     storageBarrier();
     workgroupBarrier();
-    let n = min(atomicLoad(&count), CAPACITY);
+    let n = min(atomicLoad(&count), call.CAPACITY);
     for (var c = local; c < n; c += WG) {
         let id = found[list + c];
-        let l = bitcast<f32>(found[list + CAPACITY + c]);
+        let l = bitcast<f32>(found[list + call.CAPACITY + c]);
         var rank = 0u;
-        for (var i = 0u; i < n; i++) { rank += u32(beats(bitcast<f32>(found[list + CAPACITY + i]), found[list + i], l, id)); }
+        for (var i = 0u; i < n; i++) { rank += u32(beats(bitcast<f32>(found[list + call.CAPACITY + i]), found[list + i], l, id)); }
         if (rank < K) {
             candidates[out + 4u + rank] = id;
             candidates[out + 4u + K + rank] = bitcast<u32>(l);

@@ -3,40 +3,42 @@
 // aa and bb are kept divided by e^p, p being the largest exponent so far, so nothing overflows. bb ≥ 1 from the first token on:
 // bb = 0 marks a fresh slot, whose p counts as −1e30.
 // One invocation per (4 channels, run).
-const C: u32 = 256u;
-const WIDTH: u32 = 768u;       // of a projected row: r (after its sigmoid), k, v
-const SEGMENT: u32 = 256u;     // columns from r to k, and from k to v
-const GATED: u32 = 1u;         // 0: out = y
 const WG: u32 = 16u;
+struct Call {
+    C: u32,
+    WIDTH: u32,    // of a projected row: r (after its sigmoid), k, v
+    SEGMENT: u32,  // columns from r to k, and from k to v
+    GATED: u32,    // 0: out = y
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 @group(0) @binding(1) var<storage, read> projected: array<vec4<f32>>;     // [rows, WIDTH]
 @group(0) @binding(2) var<storage, read> vectors: array<vec4<f32>>;       // [2, C] time_decay, time_first
 @group(0) @binding(3) var<storage, read_write> state: array<vec4<f32>>;   // [slots, 3, C] aa, bb, p
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<f32>>;     // [rows, C]
-const C4: u32 = C / 4u;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let c = group.x * WG + local;
-    if (c >= C4) { return; }
+    if (c >= (call.C / 4u)) { return; }
     let w = -exp(min(vectors[c], vec4<f32>(80.0)));
-    let u = vectors[C4 + c];
+    let u = vectors[(call.C / 4u) + c];
     let first = batch.entries[group.y].run;
     let run = batch.entries[first];
     if (halted(run.slot)) { return; }
-    let at = run.slot * 3u * C4 + c;
+    let at = run.slot * 3u * (call.C / 4u) + c;
     var aa = state[at];
-    var bb = state[at + C4];
-    var p = select(state[at + 2u * C4], vec4<f32>(-1e30), bb == vec4<f32>(0.0));
+    var bb = state[at + (call.C / 4u)];
+    var p = select(state[at + 2u * (call.C / 4u)], vec4<f32>(-1e30), bb == vec4<f32>(0.0));
     for (var row = first; row <= run.last; row++) {
-        let base = row * (WIDTH / 4u) + c;
-        let k = projected[base + SEGMENT / 4u];
-        let v = projected[base + 2u * (SEGMENT / 4u)];
+        let base = row * (call.WIDTH / 4u) + c;
+        let k = projected[base + call.SEGMENT / 4u];
+        let v = projected[base + 2u * (call.SEGMENT / 4u)];
         var q = max(p, u + k);
         var old = exp(p - q);
         var now = exp(u + k - q);
         let y = (old * aa + now * v) / (old * bb + now);
-        if (GATED == 1u) { out[row * C4 + c] = projected[base] * y; } else { out[row * C4 + c] = y; }
+        if (call.GATED == 1u) { out[row * (call.C / 4u) + c] = projected[base] * y; } else { out[row * (call.C / 4u) + c] = y; }
         q = max(p + w, k);
         old = exp(p + w - q);
         now = exp(k - q);
@@ -45,6 +47,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         p = q;
     }
     state[at] = aa;
-    state[at + C4] = bb;
-    state[at + 2u * C4] = p;
+    state[at + (call.C / 4u)] = bb;
+    state[at + 2u * (call.C / 4u)] = p;
 }

@@ -1,14 +1,18 @@
 // wkv6_decay: RWKV-6's decay of every channel at every row.                                           py_rwkv/kernels/wkv6_decay.py
 //   out[t, c] = exp(−exp(bias[c] + Σ_k W[c, k] x[t, X_AT + k]))
 // One group of LANES invocations per (4 channels, TOKENS tokens); K is a multiple of 16.
-const M: u32 = 256u;           // channels
-const K: u32 = 64u;
-const CHUNKS: u32 = 4u;
-const BLOCKS: u32 = 1u;
+const TAIL: u32 = 0u;          // 1: K is no multiple of 16
 const LANES: u32 = 1u;
 const WG: u32 = 64u;
-const WIDTH: u32 = 1088u;      // of a row of x
-const X_AT: u32 = 1024u;
+struct Call {
+    M: u32,       // channels
+    K: u32,
+    CHUNKS: u32,
+    BLOCKS: u32,
+    WIDTH: u32,   // of a row of x
+    X_AT: u32,
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [rows, WIDTH]
@@ -23,11 +27,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = (group.x * (WG / LANES) + local / LANES) * 4u;
     let token = group.y * TOKENS;
     let tokens = min(batch.rows - token, TOKENS);
-    if (row < M) { accumulate(row, (token * WIDTH + X_AT) / 4u, WIDTH / 4u, tokens, lane); }
-    reduce(lane, local);
-    for (var i = lane; i < 4u * TOKENS; i += LANES) {
-        let m = row + i / TOKENS;
-        let t = i % TOKENS;
-        if (m < M && t < tokens) { out[(token + t) * M + m] = exp(-exp(min(bias[m] + reduced(i, local), 80.0))); }
+    let m = Matrix(call.M, call.K / 4u, call.CHUNKS, call.BLOCKS, 0u, 0u);
+    accumulate(m, row, (token * call.WIDTH + call.X_AT) / 4u, call.WIDTH / 4u, tokens, local);
+    reduce(local);
+    for (var i = lane; i < 4u * tokens; i += LANES) {
+        let r = row + i % 4u;
+        if (r < call.M) { out[(token + i / 4u) * call.M + r] = exp(-exp(min(bias[r] + reduced(i % 4u * TOKENS + i / 4u, local), 80.0))); }
     }
 }

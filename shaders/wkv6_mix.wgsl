@@ -1,13 +1,17 @@
 // wkv6_mix: the part of RWKV-6's token shift that depends on the data.                                py_rwkv/kernels/wkv6_mix.py
 //   mixed[1 + j, t] += d[t] · (W_j z_j[t])        j = w, k, v, r, g;   d = h[t−1] − h[t] is the last of `mixed`
 // One group of LANES invocations per (4 rows of the stacked W, TOKENS tokens); K is a multiple of 16, C of 4.
-const M: u32 = 1280u;          // 5 C
-const C: u32 = 256u;
-const K: u32 = 32u;
-const CHUNKS: u32 = 2u;
-const BLOCKS: u32 = 1u;
+const TAIL: u32 = 0u;          // 1: K is no multiple of 16
 const LANES: u32 = 1u;
 const WG: u32 = 64u;
+struct Call {
+    M: u32,       // 5 C
+    C: u32,
+    K: u32,
+    CHUNKS: u32,
+    BLOCKS: u32,
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [rows, 5, K] z
@@ -21,14 +25,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = (group.x * (WG / LANES) + local / LANES) * 4u;
     let token = group.y * TOKENS;
     let tokens = min(batch.rows - token, TOKENS);
-    let source = row / C;
-    if (row < M) { accumulate(row, (token * (M / C) + source) * (K / 4u), M / C * (K / 4u), tokens, lane); }
-    reduce(lane, local);
-    for (var i = lane; i < 4u * TOKENS; i += LANES) {
-        let m = row + i / TOKENS;
-        let t = i % TOKENS;
-        if (m >= M || t >= tokens) { continue; }
-        let at = (token + t) * C + m % C;
-        mixed[(1u + source) * batch.rows * C + at] += mixed[(1u + M / C) * batch.rows * C + at] * reduced(i, local);
+    let parts = call.M / call.C;
+    let source = min(row, call.M - 1u) / call.C;
+    let m = Matrix(call.M, call.K / 4u, call.CHUNKS, call.BLOCKS, 0u, 0u);
+    accumulate(m, row, (token * parts + source) * (call.K / 4u), parts * (call.K / 4u), tokens, local);
+    reduce(local);
+    let plane = batch.rows * call.C;
+    let column = row - source * call.C;
+    for (var i = lane; i < 4u * tokens; i += LANES) {
+        if (row >= call.M) { continue; }  // C is a multiple of 4
+        let at = (token + i / 4u) * call.C + column + i % 4u;
+        mixed[(1u + source) * plane + at] += mixed[(1u + parts) * plane + at] * reduced(i % 4u * TOKENS + i / 4u, local);
     }
 }

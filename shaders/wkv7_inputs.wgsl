@@ -12,26 +12,26 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let c = group.x * WG + local;
     let row = group.y;
-    if (c >= C) { return; }
-    let w = exp(-0.6065306597126334 * sigmoid(vectors[c] + up(c, row, W_IN, W_CHUNKS, W_AT, W_SCALE)));
-    let a = sigmoid(vectors[C + c] + up(c, row, A_IN, A_CHUNKS, A_AT, A_SCALE));
-    let g = up(c, row, G_IN, G_CHUNKS, G_AT, G_SCALE);
+    if (c >= call.C) { return; }
+    let w = exp(-0.6065306597126334 * sigmoid(vectors[c] + up(c, row, call.W_IN, call.W_CHUNKS, call.W_AT, call.W_SCALE)));
+    let a = sigmoid(vectors[call.C + c] + up(c, row, call.A_IN, call.A_CHUNKS, call.A_AT, call.A_SCALE));
+    let g = up(c, row, call.G_IN, call.G_CHUNKS, call.G_AT, call.G_SCALE);
 
     let k = key(row, c);
-    let kappa = k * vectors[3u * C + c] * key_rate(row, c / N * N);
+    let kappa = k * vectors[3u * call.C + c] * key_rate(row, c / N * N);
 
-    let i = row * WIDTH + 2u * SEGMENT + c;
+    let i = row * call.WIDTH + 2u * call.SEGMENT + c;
     var v = projected[i / 4u][i % 4u];
-    if (FIRST == 1u) {
-        v_first[row * C + c] = v;
+    if (call.FIRST == 1u) {
+        v_first[row * call.C + c] = v;
     } else {
-        v += (v_first[row * C + c] - v) * sigmoid(vectors[2u * C + c] + up(c, row, V_IN, V_CHUNKS, V_AT, V_SCALE));
+        v += (v_first[row * call.C + c] - v) * sigmoid(vectors[2u * call.C + c] + up(c, row, call.V_IN, call.V_CHUNKS, call.V_AT, call.V_SCALE));
     }
-    let base = row * 6u * C + c;
+    let base = row * 6u * call.C + c;
     out[base] = w;
-    out[base + C] = k * (1.0 + (a - 1.0) * vectors[4u * C + c]);
-    out[base + 2u * C] = v;
-    out[base + 3u * C] = -kappa;
-    out[base + 4u * C] = kappa * a;
-    out[base + 5u * C] = g;
+    out[base + call.C] = k * (1.0 + (a - 1.0) * vectors[4u * call.C + c]);
+    out[base + 2u * call.C] = v;
+    out[base + 3u * call.C] = -kappa;
+    out[base + 4u * call.C] = kappa * a;
+    out[base + 5u * call.C] = g;
 }

@@ -1,11 +1,14 @@
 // wkv7_join: the inputs of the recurrence from the projections and what wkv7_low left.                       py_rwkv/kernels/wkv7_low.py
 //   v += (v_first − v) m;   k ·= 1 + (a − 1) k_a;   out[t] = w, k, v, −κ, κ·a, g
 // One invocation per (channel, row).
-const C: u32 = 256u;
-const SEGMENT: u32 = 256u;     // columns from r to k, and from k to v
-const WIDTH: u32 = 928u;       // of a projected row
-const FIRST: u32 = 0u;         // 1 in layer 0: v becomes v_first
 const WG: u32 = 64u;
+struct Call {
+    C: u32,
+    SEGMENT: u32,  // columns from r to k, and from k to v
+    WIDTH: u32,    // of a projected row
+    FIRST: u32,    // 1 in layer 0: v becomes v_first
+}
+@group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 @group(0) @binding(1) var<storage, read> projected: array<f32>;           // [rows, WIDTH]
 @group(0) @binding(2) var<storage, read> vectors: array<f32>;             // [8, C] w0 a0 v0 k_k k_a r_k ln_x.weight ln_x.bias
@@ -17,17 +20,17 @@ const WG: u32 = 64u;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let c = group.x * WG + local;
     let row = group.y;
-    if (c >= C) { return; }
-    let i = row * 5u * C + c;
-    let a = low[i + C];
-    let kappa = low[i + 3u * C];
-    var v = projected[row * WIDTH + 2u * SEGMENT + c];
-    if (FIRST == 1u) { v_first[row * C + c] = v; } else { v += (v_first[row * C + c] - v) * low[i + 2u * C]; }
-    let base = row * 6u * C + c;
+    if (c >= call.C) { return; }
+    let i = row * 5u * call.C + c;
+    let a = low[i + call.C];
+    let kappa = low[i + 3u * call.C];
+    var v = projected[row * call.WIDTH + 2u * call.SEGMENT + c];
+    if (call.FIRST == 1u) { v_first[row * call.C + c] = v; } else { v += (v_first[row * call.C + c] - v) * low[i + 2u * call.C]; }
+    let base = row * 6u * call.C + c;
     out[base] = low[i];
-    out[base + C] = projected[row * WIDTH + SEGMENT + c] * (1.0 + (a - 1.0) * vectors[4u * C + c]);
-    out[base + 2u * C] = v;
-    out[base + 3u * C] = -kappa;
-    out[base + 4u * C] = kappa * a;
-    out[base + 5u * C] = low[i + 4u * C];
+    out[base + call.C] = projected[row * call.WIDTH + call.SEGMENT + c] * (1.0 + (a - 1.0) * vectors[4u * call.C + c]);
+    out[base + 2u * call.C] = v;
+    out[base + 3u * call.C] = -kappa;
+    out[base + 4u * call.C] = kappa * a;
+    out[base + 5u * call.C] = low[i + 4u * call.C];
 }

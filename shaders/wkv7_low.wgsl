@@ -3,20 +3,60 @@
 //   m = σ(v0 + v↓ v2)                     share of v_first          g = g↓ g2                           gate
 //   κ = normalize(k · k_k) per head       removal key
 //   out[t] = w, a, m, κ, g
-// One invocation per (channel, row).
-//!include lib/wkv7_up.wgsl
+// One group of LANES invocations per (4 channels of one of the five, TOKENS tokens): each decoded weight serves all of them. N is a multiple of 4 · SHARE.
+const N: u32 = 64u;
+const WG: u32 = 64u;
+const LANES: u32 = 1u;
+const TAIL: u32 = 0u;
+const TILES: u32 = WG / LANES;
+//!include lib/wkv7_call.wgsl
+@group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [rows, WIDTH] projected
+@group(0) @binding(4) var<storage, read> vectors: array<vec4<f32>>;       // [8, C] w0 a0 v0 k_k k_a r_k ln_x.weight ln_x.bias
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;           // [rows, 5, C]
+//!include lib/tile_{tile}.wgsl
+//!include lib/reduce_{reduce}.wgsl
+
+// Column of the activations, chunks of a row, first chunk and first block of the matrix.
+fn place(kind: u32) -> vec4<u32> {
+    if (kind == 0u) { return vec4<u32>(call.W_IN, call.W_CHUNKS, call.W_AT, call.W_SCALE); }
+    if (kind == 1u) { return vec4<u32>(call.A_IN, call.A_CHUNKS, call.A_AT, call.A_SCALE); }
+    if (kind == 2u) { return vec4<u32>(call.V_IN, call.V_CHUNKS, call.V_AT, call.V_SCALE); }
+    if (kind == 4u) { return vec4<u32>(call.G_IN, call.G_CHUNKS, call.G_AT, call.G_SCALE); }
+    return vec4<u32>(0u);  // κ has none
+}
+// 1 / |κ| of a head.
+fn key_rate(row: u32, head: u32, local: u32) -> f32 {
+    let keys = (row * call.WIDTH + call.SEGMENT + head) / 4u;
+    let gains = (3u * call.C + head) / 4u;
+    var square = vec4<f32>(0.0);
+    for (var n = local % SHARE; n < N / 4u; n += SHARE) {
+        let q = x[keys + n] * vectors[gains + n];
+        square += q * q;
+    }
+    return 1.0 / max(sqrt(shared_sum(dot(square, vec4<f32>(1.0)))), 1e-12);
+}
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let c = group.x * WG + local;
-    let row = group.y;
-    if (c >= C) { return; }
-    let base = row * 5u * C + c;
-    out[base] = exp(-0.6065306597126334 * sigmoid(vectors[c] + up(c, row, W_IN, W_CHUNKS, W_AT, W_SCALE)));
-    out[base + C] = sigmoid(vectors[C + c] + up(c, row, A_IN, A_CHUNKS, A_AT, A_SCALE));
-    if (FIRST == 0u) { out[base + 2u * C] = sigmoid(vectors[2u * C + c] + up(c, row, V_IN, V_CHUNKS, V_AT, V_SCALE)); }
-    else { out[base + 2u * C] = 0.0; }
-    out[base + 3u * C] = key(row, c) * vectors[3u * C + c] * key_rate(row, c / N * N);
-    out[base + 4u * C] = up(c, row, G_IN, G_CHUNKS, G_AT, G_SCALE);
+    let groups = (call.C / 4u + TILES - 1u) / TILES;
+    let kind = group.x / groups;
+    let c = (group.x % groups * TILES + local / LANES) * 4u;
+    let token = group.y * TOKENS;
+    let tokens = min(batch.rows - token, TOKENS);
+    let p = place(kind);
+    let m = Matrix(call.C, p.y * 4u, p.y, (p.y + 1u) / 2u, p.z, p.w);
+    accumulate(m, c, (token * call.WIDTH + p.x) / 4u, call.WIDTH / 4u, tokens, local);
+    reduce(local);
+    let channel = min(c, call.C - 4u);
+    let bias = vectors[(min(kind, 3u) * call.C + channel) / 4u];
+    for (var t = first_chunk(local); t < tokens; t += LANES) {
+        let row = token + t;
+        var value = vec4<f32>(reduced(t, local), reduced(TOKENS + t, local), reduced(2u * TOKENS + t, local), reduced(3u * TOKENS + t, local));
+        if (kind < 3u) { value = 1.0 / (1.0 + exp(-(bias + value))); }
+        if (kind == 0u) { value = exp(-0.6065306597126334 * value); }
+        if (kind == 2u && call.FIRST == 1u) { value = vec4<f32>(0.0); }
+        if (kind == 3u) { value = x[(row * call.WIDTH + call.SEGMENT + channel) / 4u] * bias * key_rate(row, channel / N * N, local); }
+        let at = (row * 5u + kind) * call.C + c;
+        for (var i = 0u; i < 4u && c < call.C; i++) { out[at + i] = value[i]; }
+    }
 }

@@ -24,6 +24,16 @@ STEPS = {
 }
 
 
+def fitted(case: dict[str, Any], subgroups: tuple[int, int]) -> dict[str, Any]:
+    """A case for subgroups of a certain size, with that of the adapter; without sharing where the adapter's have none that kernels are written for."""
+    size = subgroups[0] if subgroups[0] == subgroups[1] and subgroups[0] in (4, 8) else 0
+    alone = {"share": "1", "reduce": "one"}
+    found = {key: str(size or alone[key]) for key in alone if case.get(key) in ("4", "8")}
+    if found and str(case.get("keys", "")).startswith("16_"):
+        found |= {"LANES": size or 1, "WG": size or 4, "keys": f"16_{size}" if size else "16"}
+    return case | found
+
+
 def steps_for(case: dict[str, Any], rng: np.random.Generator) -> dict[str, Step]:
     """The steps with tokens the case's table holds, and for an embedding table rows without a token."""
     first, count = case.get("FIRST", 0), case.get("COUNT", 64)
@@ -51,7 +61,9 @@ def random_bytes(kind: str, shape: tuple[int, ...], encoding: str, rng: np.rando
     if encoding in ("int4", "nf4"):
         return rng.integers(0, 256, rows * per_row[""], dtype=np.uint8)
     dtype = np.float32 if encoding == "f32" else np.float16
-    return (rng.standard_normal(rows * per_row[""] // np.dtype(dtype).itemsize) / np.sqrt(columns)).astype(dtype).view(np.uint8)
+    values = (rng.standard_normal((rows, per_row[""] // np.dtype(dtype).itemsize)) / np.sqrt(columns)).astype(dtype)
+    values[:, columns : -(-columns // 4) * 4] = 0  # as stored; kernels leave out whole quads only
+    return values.reshape(-1).view(np.uint8)
 
 
 def scale_codes(scale: np.ndarray) -> np.ndarray:

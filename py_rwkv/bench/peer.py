@@ -1,7 +1,7 @@
 """web-rwkv beside us: PyPI's `web-rwkv-py` in a process of its own, on the same weights and adapter, taking turns with our engine.
 
 `python -m py_rwkv.bench.peer FILE.st LAYERS_INT8 LAYERS_NF4` answers each line of JSON `{"prompt": [ids], "steps": n}` with the seconds its prefill and its
-steps took. A process of its own, because a Rust panic must not end the benchmark, and its memory must be gone afterwards.
+steps took. A process of its own, because a Rust panic must not end the benchmark, and its memory must be gone afterwards; it may be another Python's.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Peer:
     process: subprocess.Popen[str]
     config: Config
     quant: str
+    version: str
 
     def round(self, prompt: Sequence[int], steps: int) -> dict[str, Any]:
         """Clear its state, feed the prompt, then decode: `{"prefill": seconds, "steps": [seconds], "logits": [V]}` (logits after the prompt)."""
@@ -63,7 +64,7 @@ class Peer:
     def facts(self) -> dict[str, Any]:
         return {
             "name": NAME,
-            "package": f"{PACKAGE} {version(PACKAGE)}",
+            "package": f"{PACKAGE} {self.version}",
             "quant": self.quant,
             "bytes_per_token": peer_bytes_per_token(self.config, self.quant),
             "dispatches_per_layer": DISPATCHES[self.config.version],
@@ -75,36 +76,46 @@ def quantization(ours: str) -> str:
     return QUANTIZATIONS.get(ours.split(",")[0].split()[0], "nf4")
 
 
-def check(config: Config) -> None:
-    """RwkvError `tool-missing` without the package, `peer-cannot` for a model it does not run."""
+def installed(python: str = sys.executable) -> str:
+    """The package's version in this Python. RwkvError `tool-missing`."""
     try:
-        version(PACKAGE)
-    except PackageNotFoundError:
-        raise RwkvError("tool-missing", tool=PACKAGE, install=f"pip install {PACKAGE}=={TESTED}") from None
+        if python == sys.executable:
+            return version(PACKAGE)
+        code = f"from importlib.metadata import version; print(version({PACKAGE!r}))"
+        return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    except (PackageNotFoundError, subprocess.CalledProcessError, OSError):
+        raise RwkvError("tool-missing", tool=PACKAGE, install=f"{python} -m pip install {PACKAGE}=={TESTED}") from None
+
+
+def check(config: Config, python: str = sys.executable) -> str:
+    """Its version. RwkvError `tool-missing` without the package, `peer-cannot` for a model it does not run."""
+    found = installed(python)
     if config.version not in VERSIONS:
-        raise RwkvError(
-            "peer-cannot", peer=f"{PACKAGE} {version(PACKAGE)}", expected=f"RWKV {', '.join(VERSIONS)}", found=f"RWKV {config.version}"
-        )
+        raise RwkvError("peer-cannot", peer=f"{PACKAGE} {found}", expected=f"RWKV {', '.join(VERSIONS)}", found=f"RWKV {config.version}")
+    return found
 
 
 @contextlib.contextmanager
-def running(model: str, config: Config, quant: str) -> Iterator[Peer]:
-    """The peer with MODEL (a path) loaded in one of its quantizations: f16, int8, nf4."""
-    check(config)
+def running(
+    model: str, config: Config, quant: str, *, python: str = sys.executable, file: str | os.PathLike[str] | None = None
+) -> Iterator[Peer]:
+    """The peer with MODEL (a path) loaded in one of its quantizations: f16, int8, nf4. file: what `write_web_rwkv` has made of MODEL already."""
+    found = check(config, python)
     if quant not in PEER_BITS:
         raise RwkvError("bad-setting", name="quantization of the peer", expected=" | ".join(PEER_BITS), found=quant)
     with TemporaryDirectory(prefix="py_rwkv-") as folder:
-        file = Path(folder) / "peer.st"
-        write_web_rwkv(model, file)
+        if file is None:
+            file = Path(folder) / "peer.st"
+            write_web_rwkv(model, file)
         layers = [str(config.layers if quant == kind else 0) for kind in ("int8", "nf4")]
-        command = [sys.executable, "-m", "py_rwkv.bench.peer", str(file), *layers]
+        command = [python, "-m", "py_rwkv.bench.peer", os.fspath(file), *layers]
         root = str(Path(__file__).parents[2])
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
         )
         try:
-            yield Peer(process, config, quant)
+            yield Peer(process, config, quant, found)
         finally:
             process.kill()
             process.communicate()

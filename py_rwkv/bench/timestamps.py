@@ -15,7 +15,10 @@ class _Timed:
     """An adapter whose devices can write timestamps."""
 
     def __init__(self, adapter: Any) -> None:
-        self.info, self.limits, self._adapter = adapter.info, adapter.limits, adapter
+        self._adapter = adapter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._adapter, name)
 
     def request_device_sync(self, *, required_features: Any = (), **options: Any) -> Any:
         return self._adapter.request_device_sync(required_features=[*required_features, FEATURE], **options)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import asdict
+from math import prod
 from typing import Any, NoReturn
 
+from py_rwkv.browser.chat import ChatOperations
+from py_rwkv.browser.states import PageVault
 from py_rwkv.chat.service import ChatService
 from py_rwkv.checkpoint.manifest import Manifest
-from py_rwkv.devices.browser_device import BrowserDevice, call, limits_of, to_js
+from py_rwkv.devices.browser_device import BrowserDevice, call, features_of, limits_of, to_js
 from py_rwkv.errors import RwkvError
-from py_rwkv.models.builder import HARDWARE, SOFTWARE, prefill_tuning
+from py_rwkv.models.config import Config, tensors
+from py_rwkv.models.tuning import preset
 from py_rwkv.runtime.engine import Engine
 from py_rwkv.runtime.programs import build_programs
+from py_rwkv.runtime.tuner import Tuner
 from py_rwkv.tokenizer.world import WorldTokenizer
 
-SLOTS = 4  # three conversations, and one for logits
+SLOTS = 4  # three conversations, and one for logits; a benchmark asks for more
 
 
 class Crossing(Exception):
@@ -33,13 +40,13 @@ def prepare() -> None:
         WorldTokenizer.load()
 
 
-def check(manifest: str, gpu: Any) -> None:
+def check(manifest: str, gpu: Any, slots: int = SLOTS) -> None:
     """Refuse a model that this device cannot hold, before anything is downloaded. gpu: a `Gpu` of gpu.js, or None for numpy."""
     try:
         parsed = Manifest.from_json(manifest)
         if gpu is not None:
-            decode = SOFTWARE if gpu.software else HARDWARE
-            build_programs(parsed, decode, prefill_tuning(decode), limits_of(gpu.limits), SLOTS)
+            forms = preset(features_of(gpu.features))
+            build_programs(parsed, forms.decode, forms.prefill, limits_of(gpu.limits), slots)
     except RwkvError as e:
         crossing(e)
 
@@ -49,27 +56,30 @@ async def convert_files(
     name: str,
     strategy: str,
     gpu: Any,
-    keep: Callable[[str, Any], None],
+    keep: Callable[[str, Any, str], None],
     settle: Callable[[], Awaitable[None]],
     progress: Callable[[str, int, int, str], None],
     cancelled: Callable[[], bool],
+    begun: str = "",
 ) -> str:
-    """A dropped or fetched checkpoint → shards, given to `keep(sha256, Uint8Array)` one by one; returns the manifest. Needs numpy.
+    """A dropped or fetched checkpoint → shards, given to `keep(sha256, Uint8Array, state)` one by one; returns the manifest. Needs numpy.
 
+    begun: the last state that `keep` got in an interrupted conversion; it goes on there.
     files: sources of sources.js; gpu: a `Gpu` of gpu.js that nothing else uses, or None for numpy; settle: waits for what `keep` began.
     """
     from py_rwkv.browser.sources import PageSource, open_files
     from py_rwkv.checkpoint.convert import convert
+    from py_rwkv.checkpoint.resume import Resume
     from py_rwkv.checkpoint.tokenizer_file import among, content
     from py_rwkv.devices.gpu_quantizer import GpuQuantizer
     from py_rwkv.models.config import detect
 
     class Keep:
         def shard(self, sha256: str, data: bytes) -> None:
-            keep(sha256, to_js(data))
+            keep(sha256, to_js(data), resume.state())
 
         def tokenizer(self, name: str, data: bytes) -> None:
-            keep(name.split(".")[0], to_js(data))
+            keep(name.split(".")[0], to_js(data), resume.state())
 
         def finish(self, manifest: Manifest) -> None: ...
         def abort(self) -> None: ...
@@ -79,15 +89,63 @@ async def convert_files(
             raise RwkvError("cancelled")
         progress("convert", done, total, "bytes")
 
+    resume = Resume(begun)
     try:
         sources = [PageSource(file) for file in files]
         checkpoint = open_files(name, sources)
+        template = "g1" if re.search(r"rwkv7[a-z]?-g\d", checkpoint.name, re.IGNORECASE) else "world"
         words = among([source.name for source in sources], detect(checkpoint.shapes).vocab)
         tokenizer = content(next(source for source in sources if source.name == words)) if words else None
-        more: dict[str, Any] = {"quantizer": GpuQuantizer(BrowserDevice(gpu)) if gpu is not None else None, "settle": lambda: call(settle)}
+        more: dict[str, Any] = {
+            "quantizer": GpuQuantizer(BrowserDevice(gpu)) if gpu is not None else None,
+            "settle": lambda: call(settle),
+            "resume": resume,
+        }
         return (
-            await convert(checkpoint, Keep(), strategy=strategy, name=name or None, tokenizer=tokenizer, progress=report, **more)
+            await convert(
+                checkpoint, Keep(), strategy=strategy, name=name or None, template=template, tokenizer=tokenizer, progress=report, **more
+            )
         ).to_json()
+    except RwkvError as e:
+        crossing(e)
+
+
+def plan(config: str, strategies: str) -> str:
+    """What a model takes: a config and a list of strategies as JSON in, {strategy: {disk, gpu, binding}} in bytes out. `unknown-strategy` names what is wrong."""
+    from py_rwkv.runtime.plan import need
+
+    try:
+        parsed = Config.from_json(json.loads(config))
+        return json.dumps({strategy: asdict(need(parsed, strategy)) for strategy in json.loads(strategies)})
+    except RwkvError as e:
+        crossing(e)
+
+
+def inspect_files(files: Any, name: str, strategies: str) -> str:
+    """`plan` of a checkpoint whose header is read now (sources of sources.js), with its name, config, parameters and bytes."""
+    from py_rwkv.browser.sources import PageSource, open_files
+    from py_rwkv.models.config import detect
+
+    try:
+        sources = [PageSource(file) for file in files]
+        checkpoint = open_files(name, sources)
+        config = detect(checkpoint.shapes)
+        facts = {"name": name or checkpoint.name.rsplit(".", 1)[0], "bytes": sum(source.size for source in sources)}
+        facts |= {"config": config.to_json(), "parameters": sum(prod(shape) for shape in checkpoint.shapes.values())}
+        return json.dumps({**facts, "sizes": json.loads(plan(json.dumps(config.to_json()), strategies))})
+    except RwkvError as e:
+        crossing(e)
+
+
+def inspect_manifest(manifest: str) -> str:
+    """The same of a packed model: its one strategy."""
+    from py_rwkv.runtime.plan import need
+
+    try:
+        m = Manifest.from_json(manifest)
+        facts = {"name": m.name, "bytes": m.total_bytes, "config": m.config.to_json()}
+        facts |= {"parameters": sum(prod(t.shape) for t in tensors(m.config)), "packed": True}
+        return json.dumps({**facts, "sizes": {m.quantization: asdict(need(m.config, m.quantization)) | {"disk": m.total_bytes}}})
     except RwkvError as e:
         crossing(e)
 
@@ -103,14 +161,36 @@ class _Shards:
         return buffer.to_bytes() if self._as_bytes else buffer
 
 
+class _Kept:
+    """`keeper` of web/engine/tuning.js."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+
+    async def get(self, key: str) -> str | None:
+        text = await call(self._page.get, key)
+        return None if text is None else str(text)
+
+    async def put(self, key: str, text: str) -> None:
+        await call(self._page.put, key, text)
+
+
 async def open_model(
     manifest: str,
     read: Callable[[int], Awaitable[Any]],
     gpu: Any,
     progress: Callable[[str, int, int, str], None],
     tokenizer: Any = None,
+    slots: int = SLOTS,
+    kept: Any = None,
+    tuning: Any = "auto",
+    states: Any = None,
 ) -> Service:
-    """The model, ready to chat. read: JS function, shard number → promise of an ArrayBuffer; tokenizer: ArrayBuffer of its file, if it has one."""
+    """The model, ready to chat. read: JS function, shard number → promise of an ArrayBuffer; tokenizer: ArrayBuffer of its file, if it has one; slots: ≥ SLOTS.
+
+    kept, tuning: where the choice of kernels is stored (web/engine/tuning.js), by build, and how it is made (docs/tuning.md).
+    states: where states of what was read are kept (web/engine/states.js).
+    """
     try:
         words = None if tokenizer is None else tokenizer.to_bytes()
         if gpu is None:
@@ -119,11 +199,9 @@ async def open_model(
             device: Any = NumpyDevice()
         else:
             device = BrowserDevice(gpu)
-        return Service(
-            await Engine.load(
-                Manifest.from_json(manifest), _Shards(read, gpu is None), device, slots=SLOTS, tokenizer=words, progress=progress
-            )
-        )
+        tuner = Tuner(_Kept(kept), "", tuning) if kept is not None else None
+        more: dict[str, Any] = {"slots": slots, "tokenizer": words, "tuner": tuner, "progress": progress}
+        return Service(await Engine.load(Manifest.from_json(manifest), _Shards(read, gpu is None), device, **more), states)
     except RwkvError as e:
         crossing(e)
 
@@ -131,9 +209,17 @@ async def open_model(
 class Service:
     """One loaded model for the worker."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, states: Any = None) -> None:
         self.engine = engine
-        self.chats = ChatService(engine, SLOTS - 1)
+        self.chats = ChatService(engine, SLOTS - 1, None if states is None else PageVault(states, engine))
+        self._operations = ChatOperations(self.chats)
+
+    async def do(self, operation: str, request: str, *more: Any) -> Any:
+        """One of `ChatOperations`, with a JSON object for it."""
+        try:
+            return await getattr(self._operations, operation)(json.loads(request), *more)
+        except RwkvError as e:
+            crossing(e)
 
     async def answer(self, request: str, emit: Callable[[str], None], cancelled: Callable[[], bool]) -> str:
         """A chat (`messages`) or a continuation (`prompt`). Streams chunks to `emit` and returns "", or returns the completion."""
@@ -157,6 +243,28 @@ class Service:
         except RwkvError as e:
             crossing(e)
 
+    async def bench(self, plan: str, gpu: Any, emit: Callable[[str], None], cancelled: Callable[[], bool]) -> str:
+        """Measure this model: `Plan` as a JSON object in, the report of `bench.measure` out, its parts to `emit` as they are done. gpu: a `Gpu` of its own for
+        the adapter's limits, or None. RwkvErrors `bad-setting`, `no-free-slot`, `cancelled`.
+        """
+        from py_rwkv.bench.ceiling import measure
+        from py_rwkv.bench.measure import bench, plan_of
+
+        try:
+            asked = plan_of(json.loads(plan))
+            limits = None if gpu is None else await measure(BrowserDevice(gpu), most=(16 if gpu.software else 128) << 20, repeat=3)
+            part = lambda name, value: emit(json.dumps({name: value}))  # noqa: E731
+            return json.dumps(await bench(self.engine, asked, limits, event=part, cancel=cancelled))
+        except RwkvError as e:
+            crossing(e)
+
+    async def verify(self) -> bool:
+        """`Tuner.verify`: False if the model should be loaded again."""
+        try:
+            return self.engine.tuner is None or await self.engine.tuner.verify()
+        except RwkvError as e:
+            crossing(e)
+
     def tokenize(self, text: str) -> str:
         """Token ids as a JSON list."""
         try:
@@ -165,8 +273,8 @@ class Service:
             crossing(e)
 
     def info(self) -> str:
-        """`Engine.info` as JSON."""
-        return json.dumps(self.engine.info())
+        """`Engine.info` and `ChatService.info` as JSON."""
+        return json.dumps(self.engine.info() | self.chats.info())
 
     def close(self) -> None:
         self.engine.close()

@@ -1,8 +1,20 @@
 """OpenAI's shapes: a request checked into a ChatRequest, and the dictionaries of chunks and completions.
 
-Ours beside the standard: request fields `top_k`, `penalty_decay`, `ban` (token ids), `prompt` (raw text to continue) and `max_prompt_tokens`; in
-the last chunk and in a completion `usage`, `timings`, `seed`, and, when somebody stopped it, `"cancelled": true` beside the finish_reason "stop"
-(the standard has no value for it, and clients know "stop").
+Ours beside the standard, in a request:
+
+    top_k, penalty_decay, ban (token ids)       sampling
+    prompt                                      raw text to continue, in place of messages
+    template                                    a name, or an object (`chat/templates.py`); the model's own if absent
+    thinking                                    a mode of the template; "none" if absent
+    continue                                    true: the last message is an assistant's, and its answer goes on; what comes is only the new text
+    state                                       the id of a state that the conversation starts from
+    max_prompt_tokens                           refuse longer prompts
+    messages[].reasoning_content, .thinking     of an answer: its thought, if it is to stay in the history, and the mode it was asked for in (if absent: the
+                                                request's where there is a thought, else "none")
+
+In an answer: `reasoning_content` beside `content`, where the model thought; in `logprobs.content` also `id` and `entropy` (`chat/logprobs.py`), for every
+token that was drawn, the one that ended the answer too; in the last chunk and in a completion `usage`, `timings`, `seed`, and, when somebody stopped it,
+`"cancelled": true` beside the finish_reason "stop" (the standard has no value for it, and clients know "stop").
 """
 
 from __future__ import annotations
@@ -13,7 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from py_rwkv.chat.templates import Message, template_for
+from py_rwkv.chat.logprobs import MOST
+from py_rwkv.chat.templates import End, Layout, Message, Template, stops_of, template_for
 from py_rwkv.errors import RwkvError
 from py_rwkv.runtime.generate import Finish
 from py_rwkv.runtime.sampling import Sampling, bad, number
@@ -21,16 +34,20 @@ from py_rwkv.runtime.sampling import Sampling, bad, number
 MAX_TOKENS, MAX_PROMPT_TOKENS = 1024, 65536  # where neither the request nor the defaults say; a state has no limit, patience has
 _SAMPLING = tuple(f.name for f in fields(Sampling))
 _OTHERS = "messages prompt model stream stream_options n user stop max_tokens max_completion_tokens max_prompt_tokens".split()
-KNOWN = (*_OTHERS, *_SAMPLING)
-_TEXT = (str, "a text")
-_TYPES = {"stream": (bool, "true or false"), "model": _TEXT, "user": _TEXT, "prompt": _TEXT, "stream_options": (Mapping, "an object")}
+_OURS = "template thinking continue state logprobs top_logprobs".split()
+KNOWN = (*_OTHERS, *_OURS, *_SAMPLING)
+_TEXT, _BOOL = (str, "a text"), (bool, "true or false")
+_TYPES: dict[str, tuple[type, str]] = dict.fromkeys(("model", "user", "prompt", "thinking", "state"), _TEXT)
+_TYPES |= dict.fromkeys(("stream", "continue", "logprobs"), _BOOL) | {"stream_options": (Mapping, "an object")}
 
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """A request that was checked. pieces: texts to encode one by one; raw: a continuation of `prompt`, not an answer to messages."""
+    """A request that was checked. pieces: texts to encode one by one; marks: after how many of them a state is worth keeping, beside the end; raw: a
+    continuation of `prompt`, not an answer to messages; logprobs: how many alternatives to tell of each token, None: nothing."""
 
     pieces: tuple[str, ...]
+    marks: tuple[int, ...]
     sampling: Sampling
     stops: tuple[str, ...]
     max_tokens: int
@@ -38,14 +55,14 @@ class ChatRequest:
     stream: bool
     raw: bool
     strip: bool  # the template puts white space before an answer, which is not part of it
+    thinks: bool  # an answer may begin with a thought
+    before: str  # how the answer begins in the prompt already
+    logprobs: int | None
+    state: str
 
 
-def parse_request(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> ChatRequest:
-    """Check a request. defaults: the model's `template` and, each optional, any sampling field, `stop` and `max_tokens`. None means absent.
-
-    An answer to messages also ends at the model's stop strings (by default the template's); a request can only add to them.
-    RwkvErrors: `bad-setting`, `unknown-setting`, `unknown-template`, `empty-prompt`.
-    """
+def checked(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that are not None, their names and types checked. RwkvErrors `bad-setting`, `unknown-setting`."""
     if not isinstance(request, Mapping):
         raise bad("the request", "an object", request)
     for name in request:
@@ -58,20 +75,27 @@ def parse_request(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> Ch
     for name, (kind, expected) in _TYPES.items():
         if name in given and not isinstance(given[name], kind):
             raise bad(name, expected, given[name])
-    sampling = Sampling.from_request(defaults, given)
-    template, stops = template_for(defaults.get("template", "world")), _stops(given.get("stop", ()))
+    return given
+
+
+def parse_request(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> ChatRequest:
+    """Check a request. defaults: the model's `template` and, each optional, any sampling field, `stop` and `max_tokens`. None means absent.
+
+    An answer to messages also ends at the model's stop strings (by default the template's); a request can only add to them.
+    RwkvErrors: `bad-setting`, `unknown-setting`, `unknown-template`, `empty-prompt`.
+    """
+    given = checked(request)
+    sampling, stops = Sampling.from_request(defaults, given), stops_of("stop", given.get("stop", ()))
+    template, layout = layout_of(given, defaults)
     raw = "prompt" in given
-    if raw:
-        if not given["prompt"]:
-            raise RwkvError("empty-prompt")
-        pieces = [given["prompt"]]
-    else:
-        pieces = template.pieces(_messages(given["messages"]))
-        own = defaults.get("stop")
-        stops = tuple(dict.fromkeys((*(template.stops if own is None else _stops(own)), *stops)))
+    if not raw:
+        own = defaults.get("stop") if "template" not in given else None
+        stops = tuple(dict.fromkeys((*(template.stops if own is None else stops_of("stop", own)), *stops)))
+    tops = number("top_logprobs", given.get("top_logprobs", 0), 0, MOST, True)
     most = next((name for name in ("max_completion_tokens", "max_tokens") if name in given), "max_tokens")
     return ChatRequest(
-        pieces=tuple(pieces),
+        pieces=tuple(layout.pieces),
+        marks=tuple(dict.fromkeys((layout.head, layout.cue))),
         sampling=sampling,
         stops=stops,
         max_tokens=int(number(most, given.get(most, defaults.get("max_tokens") or MAX_TOKENS), 1, 1 << 24, True)),
@@ -79,25 +103,39 @@ def parse_request(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> Ch
         stream=given.get("stream", False),
         raw=raw,
         strip=not raw and template.answer.startswith(" "),
+        thinks=not raw and template.thinks,
+        before=layout.before,
+        logprobs=int(tops) if given.get("logprobs") else None,
+        state=given.get("state", ""),
     )
 
 
-def _stops(value: object) -> tuple[str, ...]:
-    stops = (value,) if isinstance(value, str) else value
-    if not isinstance(stops, Sequence) or len(stops) > 16 or not all(isinstance(stop, str) and 0 < len(stop) <= 200 for stop in stops):
-        raise bad("stop", "a text or at most 16 texts, each of 1 to 200 characters", value)
-    return tuple(stops)
+def layout_of(given: Mapping[str, Any], defaults: Mapping[str, Any], end: End = "cue") -> tuple[Template, Layout]:
+    """The template of a request (without Nones) and its text in pieces. end: of the last message, unless the request says `continue`."""
+    template = template_for(given.get("template", defaults.get("template", "world")))
+    if "prompt" not in given:
+        end = "open" if given.get("continue") else end
+        thinking = given.get("thinking", "none")
+        return template, template.layout(_messages(given["messages"], thinking), thinking, end)
+    if not given["prompt"]:
+        raise RwkvError("empty-prompt")
+    return template, Layout([given["prompt"]], 0, 1, "")
 
 
-def _messages(value: object) -> list[Message]:
+def _messages(value: object, thinking: str) -> list[Message]:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise bad("messages", "a list", value)
     messages = []
     for i, message in enumerate(value):
         if not isinstance(message, Mapping):
             raise bad(f"messages[{i}]", "an object with role and content", message)
-        role = message.get("role")
-        messages.append(Message("system" if role == "developer" else role, _content(f"messages[{i}].content", message.get("content"))))  # type: ignore[arg-type]
+        role, thought, mode = message.get("role"), message.get("reasoning_content"), message.get("thinking")
+        for name, value in (("reasoning_content", thought), ("thinking", mode)):
+            if not isinstance(value, str | None):
+                raise bad(f"messages[{i}].{name}", "a text", value)
+        text = _content(f"messages[{i}].content", message.get("content"))
+        mode = mode or ("none" if thought is None else thinking)
+        messages.append(Message("system" if role == "developer" else role, text, thought, mode))  # type: ignore[arg-type]
     return messages
 
 
@@ -130,26 +168,36 @@ class Reply:
         """The chunk that says who speaks."""
         return self.chunk("") if self.raw else self._chunk({"role": "assistant", "content": ""}, None)
 
-    def chunk(self, text: str) -> dict[str, Any]:
-        """A chunk with text."""
-        return self._chunk({"content": text}, None)
+    def chunk(self, text: str, thought: str = "", logprobs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+        """A chunk with text, of the answer or of a thought or of both."""
+        delta = ({"reasoning_content": thought} if thought else {}) | ({"content": text} if text or not thought else {})
+        return self._chunk(delta, None, logprobs)
 
     def closing(self, finish: Finish, cached: int) -> dict[str, Any]:
         """The last chunk. cached: prompt tokens that the state held already."""
         return self._chunk({}, _reason(finish)) | _extras(finish, cached)
 
-    def completion(self, text: str, finish: Finish, cached: int) -> dict[str, Any]:
+    def completion(
+        self, text: str, finish: Finish, cached: int, thought: str | None = None, logprobs: list[dict[str, Any]] | None = None
+    ) -> dict[str, Any]:
         """The whole answer at once."""
-        choice: dict[str, Any] = {"text": text} if self.raw else {"message": {"role": "assistant", "content": text}}
-        return self._outer("", {"index": 0, **choice, "logprobs": None, "finish_reason": _reason(finish)}) | _extras(finish, cached)
+        message = {"role": "assistant", "content": text} | ({} if thought is None else {"reasoning_content": thought})
+        choice: dict[str, Any] = {"text": text} if self.raw else {"message": message}
+        return self._outer("", {"index": 0, **choice, "logprobs": _content_of(logprobs), "finish_reason": _reason(finish)}) | _extras(
+            finish, cached
+        )
 
-    def _chunk(self, delta: dict[str, str], reason: str | None) -> dict[str, Any]:
+    def _chunk(self, delta: dict[str, str], reason: str | None, logprobs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
         choice: dict[str, Any] = {"text": delta.get("content", "")} if self.raw else {"delta": delta}
-        return self._outer(".chunk", {"index": 0, **choice, "logprobs": None, "finish_reason": reason})
+        return self._outer(".chunk", {"index": 0, **choice, "logprobs": _content_of(logprobs), "finish_reason": reason})
 
     def _outer(self, suffix: str, choice: dict[str, Any]) -> dict[str, Any]:
         kind = "text_completion" if self.raw else "chat.completion" + suffix
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": [choice]}
+
+
+def _content_of(logprobs: list[dict[str, Any]] | None) -> dict[str, Any] | None:
+    return None if logprobs is None else {"content": logprobs}
 
 
 def _reason(finish: Finish) -> str:

@@ -18,6 +18,7 @@ from py_rwkv.checkpoint.manifest import Manifest, Sampling, check_layout
 from py_rwkv.checkpoint.model_dir import MemoryShards, OtherTokenizer, Shards, open_model_dir
 from py_rwkv.checkpoint.pack import check_dtypes, pack
 from py_rwkv.checkpoint.quantizer import Quantizer
+from py_rwkv.checkpoint.resume import Resume
 from py_rwkv.checkpoint.shards import LIMIT, MemorySink, ShardWriter, Sink
 from py_rwkv.checkpoint.source import ByteSource, FileSource, HttpSource, ReadAhead
 from py_rwkv.checkpoint.state_file import State, check_kind, check_state, start_pieces
@@ -47,6 +48,7 @@ async def convert(
     progress: Progress | None = None,
     settle: Callable[[], Awaitable[None]] | None = None,
     quantizer: Quantizer | None = None,
+    resume: Resume | None = None,
     shard_limit: int = LIMIT,
 ) -> Manifest:
     """Read a model file, or what was opened before, and write its packed model into `sink`, which is finished, or aborted if anything fails.
@@ -55,7 +57,8 @@ async def convert(
     with the 64e-5 of all released ones. start: the state with which every session will begin, instead of the one that the checkpoint may hold;
     `force` takes one that was made with other weights. tokenizer: a name or the content of a file (`tokenizer_file.chosen`).
     What the headers tell is checked before the first weight is read. `progress` may raise to cancel; `settle` is awaited after every tensor (a sink may have to
-    catch up). `quantizer`: numpy if None. RwkvErrors: those of `open_checkpoint`, `detect`, `parse_strategy`, `check_state`, `pack`, the sink.
+    catch up). `quantizer`: numpy if None. `resume`: goes on where an interrupted conversion was.
+    RwkvErrors: those of `open_checkpoint`, `detect`, `parse_strategy`, `check_state`, `pack`, the sink.
     """
     checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
     config = detect(checkpoint.shapes)
@@ -67,7 +70,9 @@ async def convert(
     if start := start or default_state(checkpoint, config):
         check_kind(start, config)
     words = chosen(config.vocab, tokenizer)
-    writer = ShardWriter(sink, shard_limit)
+    resume = resume or Resume()
+    writer = ShardWriter(sink, shard_limit, resume.begun(checkpoint, config, plan.text))
+    resume.writer = writer
     total, done = sum(checkpoint.tensors[name].nbytes for name in (*FOLDED, *(t.source for t in layout(config)))), 0
 
     def count(tensor: str, nbytes: int) -> None:
@@ -77,8 +82,17 @@ async def convert(
             progress(tensor, done, total)
 
     checkpoint.on_read = count
+    sources = {t.name: checkpoint.tensors[t.source].nbytes for t in layout(config)}
+
+    def done_before(name: str) -> bool:
+        """Of a matrix, the weights are what is written last."""
+        if name not in writer.index or writer.written(name) < writer.index[name].shape[0]:
+            return False
+        count(name, sources[name] + (sum(checkpoint.tensors[n].nbytes for n in FOLDED) if name == "emb.weight" else 0))
+        return True
+
     try:
-        async with aclosing(pack(checkpoint, config, plan, quantizer)) as tensors:
+        async with aclosing(pack(checkpoint, config, plan, quantizer, done_before if writer.shards else None)) as tensors:
             async for tensor in tensors:
                 writer.add(tensor)
                 if settle:

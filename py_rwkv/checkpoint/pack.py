@@ -22,12 +22,20 @@ if TYPE_CHECKING:
     from py_rwkv.quant.encoding import F32, Parts
 
 
-async def pack(checkpoint: Checkpoint, config: Config, strategy: Strategy, quantizer: Quantizer | None = None) -> AsyncGenerator[Piece]:
-    """The packed tensors of `layout(config)`, each matrix as its parts (`NAME.rows` if rows repeat, then `NAME.scale`, then `NAME`).
+async def pack(
+    checkpoint: Checkpoint,
+    config: Config,
+    strategy: Strategy,
+    quantizer: Quantizer | None = None,
+    skip: Callable[[str], bool] | None = None,
+) -> AsyncGenerator[Piece]:
+    """The packed tensors of `layout(config)`, each matrix as its parts (`NAME.rows` if rows repeat, then `NAME.scale`, then `NAME`), without those to `skip`.
 
     RwkvError: `bad-weights` (NaN or infinity, named), `weights-too-large`, `unsupported-dtype`, and whatever reading raises.
     """
     for t in layout(config):
+        if skip and skip(t.name):
+            continue
         if t.kind == "vector":
             yield _piece(t.name, _vector(checkpoint, t))
         else:

@@ -35,22 +35,24 @@ class Sink(Protocol):
 
 
 class ShardWriter:
-    """Feed tensors with `add`, then `close`; `index` and `shards` are then what the manifest says about them."""
+    """Feed tensors with `add`, then `close`; `index` and `shards` are then what the manifest says about them. `begun`: the index and the shards of a writer that
+    was interrupted; what is in them is not written again."""
 
-    def __init__(self, sink: Sink, limit: int = LIMIT) -> None:
+    def __init__(self, sink: Sink, limit: int = LIMIT, begun: tuple[dict[str, Stored], list[Shard]] | None = None) -> None:
         self.sink, self.limit = sink, limit
-        self.index: dict[str, Stored] = {}
-        self.shards: list[Shard] = []
+        self.index, self.shards = begun or ({}, [])
         self._open: list[tuple[str, int, Piece]] = []  # tensor name, first row, piece; the shard being filled
         self._used = 0
 
     def add(self, tensor: Piece) -> None:
         """A tensor that fits into one shard stays whole; a larger one is cut between rows into pieces `NAME@FIRSTROW`."""
-        self.index[tensor.name] = Stored(tensor.dtype, tensor.shape, ())
-        if self._cost(tensor) <= self.limit:
+        first, rows = self.written(tensor.name), tensor.shape[0]
+        if first == 0:
+            self.index[tensor.name] = Stored(tensor.dtype, tensor.shape, ())
+        if first == 0 and self._cost(tensor) <= self.limit:
             return self._append(tensor.name, 0, tensor)
-        data, rows = memoryview(tensor.data), tensor.shape[0]
-        row, first = len(data) // rows, 0
+        data = memoryview(tensor.data)
+        row = len(data) // rows
         while first < rows:
             count = (self.limit - self._used - 2 * HEADER_PER_TENSOR - len(tensor.name)) // row  # the rest of this shard
             count = min(count - count % 4, rows - first)  # so that pieces end at multiples of 4 bytes
@@ -62,6 +64,11 @@ class ShardWriter:
                 self._flush()
             else:
                 raise RwkvError("internal", reason=f"four rows of {tensor.name} ({4 * row} bytes) do not fit into a shard")
+
+    def written(self, name: str) -> int:
+        """How many rows of a tensor are in shards that are done."""
+        found = self.index.get(name)
+        return sum(p.nbytes for p in found.pieces) * found.shape[0] // found.nbytes if found else 0
 
     def cut(self) -> None:
         """What comes next goes into a new shard."""

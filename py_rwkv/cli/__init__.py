@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 
 from py_rwkv import __version__
-from py_rwkv.cli import bench, chat, compare, convert, evaluate, export, inspect, site, state
+from py_rwkv.cli import bench, chat, compare, convert, evaluate, export, inspect, site, state, tune
 from py_rwkv.cli.base import Commands
 from py_rwkv.errors import RwkvError
 
-SUBJECTS = (inspect, compare, chat, state, convert, export, evaluate, site, bench)
+SUBJECTS = (inspect, compare, chat, state, convert, export, evaluate, site, bench, tune)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,14 +19,16 @@ from py_rwkv.bench.profile import profile
 from py_rwkv.bench.timestamps import TimedDevice
 from py_rwkv.checkpoint.convert import load_model
 from py_rwkv.cli.base import Bar, Commands
-from py_rwkv.native import _Ready, find_model, open_device
+from py_rwkv.native import _Ready, find_model, open_device, open_tuner
 from py_rwkv.program import Run, Step
 from py_rwkv.runtime.engine import Engine
 
 
 def register(commands: Commands) -> None:
     c = commands.add("bench", run, f"Speed of a model, and what the adapter allows. MODEL may also be random: {models.EXPECTED}.")
-    c.add_argument("--prefill", type=int, default=128, metavar="TOKENS", help="length of the prompt (128)")
+    c.add_argument(
+        "--prefill", type=numbers, default=(128,), metavar="N,N,…", help="length of the prompt (128); further ones are measured too"
+    )
     c.add_argument("--decode", type=int, default=64, metavar="TOKENS", help="tokens decoded in a round (64)")
     c.add_argument("--repeat", type=int, default=3, metavar="N", help="rounds; figures are those of the median one (3)")
     c.add_argument("--batch", type=numbers, default=(1,), metavar="N,N,…", help="also decode so many sessions side by side")
@@ -35,6 +37,7 @@ def register(commands: Commands) -> None:
     c.add_argument("--no-limits", action="store_true", help="leave out the adapter's bandwidth and dispatch cost")
     c.add_argument("--against", choices=[peer.NAME], help="the same weights on the same adapter, in turns (V4, V5.1, V5.2, V6)")
     c.add_argument("--peer-quant", choices=list(models.PEER_BITS), help="what the peer runs; default: the nearest to --quant")
+    c.add_argument("--peer-python", default=sys.executable, metavar="PATH", help="the Python that has the peer; default: this one")
     c.add_argument("--json", action="store_true")
 
 
@@ -43,7 +46,8 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def run(args: argparse.Namespace) -> None:
-    plan = Plan(args.prefill, args.decode, args.repeat, args.batch, args.context)
+    first, *more = args.prefill
+    plan = Plan(first, args.decode, args.repeat, args.batch, args.context, tuple(more))
     with models.materialized(args.model) as path:
         report = asyncio.run(measured(args, plan, find_model(path)))
     print(json.dumps(report, indent=1) if args.json else table(report))
@@ -62,13 +66,13 @@ async def measured(args: argparse.Namespace, plan: Plan, path: str) -> dict[str,
         with contextlib.ExitStack() as stack:
             against = None
             if args.against:
-                peer.check(manifest.config)
+                peer.check(manifest.config, args.peer_python)
                 quant = args.peer_quant or peer.quantization(manifest.quantization)
-                against = stack.enter_context(peer.running(path, manifest.config, quant))
+                against = stack.enter_context(peer.running(path, manifest.config, quant, python=args.peer_python))
             device = open_device(args.device, warn)
             kind = "cpu" if device.kind == "numpy" else "gpu"
             limits = None if args.no_limits else await fresh(kind, ceilings.measure)
-            engine = await Engine.load(manifest, _Ready(shards), device, slots=plan.slots, progress=progress)
+            engine = await Engine.load(manifest, _Ready(shards), device, slots=plan.slots, tuner=open_tuner(), progress=progress)
             report = await bench(engine, plan, limits, against)
             engine.close()
         if args.kernels:
@@ -108,13 +112,14 @@ def table(r: dict[str, Any]) -> str:
         f"{r['device']}: {r['adapter']}",
         f"prefill       {r['prefill_tok_s']:>10.1f} tokens/s   {r['prompt_tokens']} tokens, first answer token after {r['first_token_ms']:.0f} ms",
         f"decode        {r['decode_tok_s']:>10.1f} tokens/s   p50 {r['decode_ms']['p50']:.2f} ms, p99 {r['decode_ms']['p99']:.2f} ms",
+        *([f"drawn         {r['draw_tok_s']:>10.1f} tokens/s   as a chat decodes: the device draws"] if "draw_tok_s" in r else []),
         f"a token       {r['dispatches_per_token']:>10} dispatches ({r['dispatches_per_layer']:g} per layer), {r['bytes_per_token'] / 1e6:.1f} MB read",
         f"memory        {r['gpu_bytes'] / 1e6:>10.1f} MB",
     ]
     if "limits" in r:
         lines += [
             f"memory limit  {r['limits']['memory_tok_s']:>10.1f} tokens/s   {r['read_gb_s']:.1f} GB/s read, {r['copy_gb_s']:.1f} GB/s copied: "
-            f"decode reaches {r['of_limits']['memory']:.1%}",
+            f"decode reaches {r['of_limits']['memory']:.1%} ({r['of_limits']['copy']:.1%} of copying)",
             f"dispatch limit{r['limits']['dispatch_tok_s']:>10.1f} tokens/s   {r['dispatch_us']:.1f} µs a dispatch, {r['roundtrip_us']:.0f} µs a round trip: "
             f"decode reaches {r['of_limits']['dispatch']:.1%}",
         ]
@@ -122,9 +127,18 @@ def table(r: dict[str, Any]) -> str:
         lines.append(
             f"{peer_['package']}, {peer_['quant']}: prefill {peer_['prefill_tok_s']:.1f}, decode {peer_['decode_tok_s']:.1f} tokens/s"
         )
-        lines.append(f"ratio         {peer_['ratios']['prefill']:>10.2f} × prefill, {peer_['ratios']['decode']:.2f} × decode")
+        drawn = f", {peer_['ratios']['draw']:.2f} × drawn" if "draw" in peer_["ratios"] else ""
+        lines.append(f"ratio         {peer_['ratios']['prefill']:>10.2f} × prefill, {peer_['ratios']['decode']:.2f} × decode{drawn}")
+    lines += [
+        f"prompt {p['prompt_tokens']:<7}{p['prefill_tok_s']:>10.1f} tokens/s   first answer token after {p['first_token_ms']:.0f} ms"
+        for p in r.get("prefills", ())
+    ]
     lines += [f"batch {b['batch']:<8}{b['tok_s']:>10.1f} tokens/s   {b['step_ms']:.2f} ms a step" for b in r.get("batches", ())]
-    lines += [f"after {c['context']:<8}{c['decode_tok_s']:>10.1f} tokens/s" for c in r.get("contexts", ())]
+    lines += [
+        f"after {c['context']:<8}{c['decode_tok_s']:>10.1f} tokens/s   p50 {c['decode_ms']['p50']:.2f} ms, {c['to_fresh']:.2f} × that of a fresh session"
+        + (f"; read at {c['prefill_tok_s']:.1f} tokens/s" if "prefill_tok_s" in c else "")
+        for c in r.get("contexts", ())
+    ]
     for name, shares in r.get("kernels", {}).items():
         total = sum(s["ms"] for s in shares)
         lines.append(f"\n{name}: {total:.2f} ms")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from py_rwkv.models.builder import Limits, Tuning
+from py_rwkv.models.builder import Limits
+from py_rwkv.models.tuning import Choice, Features, Tuning
 from py_rwkv.program import Buffer, Program, Step
 from py_rwkv.runtime.upload import Upload
 
@@ -18,14 +19,26 @@ class Device(Protocol):
     loops: bool  # `run` takes `then` and `times`
     blocking: bool  # `run` works until it is done and never lets the event loop run
     limits: Limits
-    decode: Tuning  # tile sizes this device wants for one-row programs
+    identity: str  # what a stored choice belongs to: the adapter with its driver, as far as it tells
+    features: Features
+    given: bool  # whoever made the device has chosen its tuning
+    decode: Tuning  # the forms that programs are built with
     prefill: Tuning
 
-    async def allocate(self, programs: Sequence[Program]) -> None:
-        """Make the programs' buffers, zeroed; the same name is the same memory."""
+    def tune(self, choice: Choice) -> None:
+        """Build programs in these forms from now on."""
+
+    def twin(self, *, lend: bool = False) -> Device:
+        """Another memory on the same adapter, with the same pipelines; lend: this one's buffers are in it too. To be closed before this device."""
+
+    async def allocate(self, programs: Sequence[Program], *, keep: bool = False) -> None:
+        """Make the programs' buffers, zeroed; the same name is the same memory. keep: what is there already stays as it is, if these programs need it."""
 
     async def compile(self, progress: Callable[[int, int], None]) -> None:
-        """Build the allocated programs' pipelines; `progress(done, total)` counts them."""
+        """Build the allocated programs' pipelines, at least those of the first; `progress(done, total)` counts them. `run` waits for what is missing."""
+
+    def ready(self, program: str) -> bool:
+        """Whether a program can run without waiting for its pipelines."""
 
     async def upload(self, shard: Any, uploads: Sequence[Upload]) -> None:
         """Copy pieces of a shard (bytes, or the page's handle of one) into weight buffers."""

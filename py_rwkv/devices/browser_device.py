@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from py_rwkv.devices.base import merged_buffers, slot_span
 from py_rwkv.errors import RwkvError
-from py_rwkv.models.builder import HARDWARE, SOFTWARE, Limits, prefill_tuning
+from py_rwkv.models.builder import Limits
+from py_rwkv.models.tuning import Choice, Features, preset
 from py_rwkv.program import Buffer, Program, Step
 from py_rwkv.runtime.upload import Upload
 
@@ -25,21 +25,31 @@ class BrowserDevice:
         self.gpu = gpu
         self.adapter = str(gpu.adapter)
         self.limits = limits_of(gpu.limits)
-        self.decode = SOFTWARE if gpu.software else HARDWARE
-        self.prefill = prefill_tuning(self.decode)
+        self.identity = str(gpu.identity)
+        self.features = features_of(gpu.features)
+        self.given = False
+        self.tune(preset(self.features))
         self.buffers: dict[str, Buffer] = {}
         self._lists: dict[tuple[str, ...], Any] = {}
+        self._ready: set[str] = set()
 
-    async def allocate(self, programs: Sequence[Program]) -> None:
+    def tune(self, choice: Choice) -> None:
+        self.decode, self.prefill = choice.decode, choice.prefill
+
+    def twin(self, *, lend: bool = False) -> BrowserDevice:
+        return BrowserDevice(self.gpu.twin(lend))
+
+    async def allocate(self, programs: Sequence[Program], *, keep: bool = False) -> None:
         self.buffers = merged_buffers(programs)
         await call(self.gpu.allocate, from_json([p.to_wire() for p in programs]))
 
     async def upload(self, shard: Any, uploads: Sequence[Upload]) -> None:
-        await call(self.gpu.upload, shard, from_json([asdict(u) for u in uploads]))
+        await call(self.gpu.upload, shard, from_json([vars(u) for u in uploads]))
 
     async def compile(self, progress: Callable[[int, int], None]) -> None:
         from pyodide.ffi import create_proxy
 
+        self._ready.clear()
         proxy = create_proxy(progress)
         try:
             await call(self.gpu.compile, proxy)
@@ -50,6 +60,11 @@ class BrowserDevice:
         programs = self._names(program, then)
         out = await call(self.gpu.run, programs, times, to_js(step.encode()), step.rows, step.runs, step.outputs, read, nbytes)
         return bytes(out.to_bytes())
+
+    def ready(self, program: str) -> bool:
+        if program not in self._ready and self.gpu.ready(program):
+            self._ready.add(program)
+        return program in self._ready
 
     def _names(self, *programs: str) -> Any:
         """The names as a JS array, made once."""
@@ -98,6 +113,12 @@ class BrowserDevice:
 
 def limits_of(limits: Any) -> Limits:
     return Limits(int(limits.bindingBytes), int(limits.bufferBytes), int(limits.workgroups))
+
+
+def features_of(features: Any) -> Features:
+    """From `Gpu.features` of gpu.js."""
+    least, most = (int(n) for n in features.subgroups)
+    return Features(bool(features.software), (least, most), bool(features.f16), bool(features.packed))
 
 
 async def call(function: Any, *arguments: Any) -> Any:

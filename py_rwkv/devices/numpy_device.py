@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from py_rwkv.devices.base import merged_buffers, slot_span
 from py_rwkv.kernels import KERNELS, shape_of
 from py_rwkv.lazy import np
-from py_rwkv.models.builder import SOFTWARE, Limits
+from py_rwkv.models.builder import Limits
+from py_rwkv.models.tuning import SOFTWARE, Choice, Features
 from py_rwkv.program import MAX_ROWS, Buffer, Call, Program, Step
 from py_rwkv.runtime.upload import Upload, gathered
 
@@ -29,6 +30,9 @@ class NumpyDevice:
     blocking = True
     loops = False
     limits = Limits(binding_bytes=1 << 40, buffer_bytes=1 << 40, workgroups=1 << 40)
+    identity = "numpy"
+    features = Features(software=True)
+    given = True
     decode = SOFTWARE
     prefill = replace(SOFTWARE, chunk=MAX_ROWS)
 
@@ -39,16 +43,28 @@ class NumpyDevice:
         self.kept: dict[str, bytes] = {}
         self._memo: dict[Any, Any] = {}
 
-    async def allocate(self, programs: Sequence[Program]) -> None:
+    def tune(self, choice: Choice) -> None: ...
+
+    def twin(self, *, lend: bool = False) -> NumpyDevice:
+        other = NumpyDevice()
+        other.memory = dict(self.memory) if lend else {}
+        return other
+
+    async def allocate(self, programs: Sequence[Program], *, keep: bool = False) -> None:
         self.programs = {p.name: p for p in programs}
         self.buffers = merged_buffers(programs)
         for name, buffer in self.buffers.items():
+            if keep and name in self.memory:
+                continue
             self.memory[name] = np.zeros(buffer.nbytes, np.uint8)
             if buffer.data:
                 self.memory[name][: len(buffer.data)] = np.frombuffer(buffer.data, np.uint8)
 
     async def compile(self, progress: Callable[[int, int], None]) -> None:
         progress(1, 1)
+
+    def ready(self, program: str) -> bool:
+        return True
 
     async def upload(self, shard: Any, uploads: Sequence[Upload]) -> None:
         self._memo.clear()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from array import array
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
 
 from py_rwkv.devices.base import merged_buffers, slot_span
 from py_rwkv.errors import RwkvError
-from py_rwkv.models.builder import HARDWARE, SOFTWARE, Limits, Tuning, prefill_tuning
-from py_rwkv.program import STEP_BYTES, Buffer, Program, Step
+from py_rwkv.models.builder import Limits
+from py_rwkv.models.tuning import Choice, Features, Tuning, choice_of, preset
+from py_rwkv.program import BLOCK_BYTES, STEP_BYTES, Buffer, Program, Step
 from py_rwkv.runtime.upload import Upload, gathered
 
+SUBGROUPS = "enable subgroups;\n"  # wgpu's WGSL does not know the line: it has them unasked
+FEATURES = ("subgroup", "shader-f16")  # likewise
 READABLE = frozenset({"state", "output"})
 WANTED = {"max-storage-buffer-binding-size": 2 << 30, "max-buffer-size": 2 << 30}  # asked for as far as the adapter has them
 
@@ -34,14 +40,19 @@ class WgpuDevice:
 
     def __init__(self, adapter: Any = None, *, tuning: Tuning | None = None) -> None:
         self._adapter = adapter or request_adapter()
-        info, have = self._adapter.info, self._adapter.limits
+        info, have, can = self._adapter.info, self._adapter.limits, self._adapter.features
         self.adapter = f"{info['device']} ({info['backend_type']})"
-        software = info["adapter_type"] == "CPU"
-        self.device = self._adapter.request_device_sync(required_limits={k: min(v, have[k]) for k, v in WANTED.items()})
+        self.identity = " ".join(str(info[key]) for key in ("vendor", "architecture", "device", "description", "backend_type"))
+        self.features = Features(
+            info["adapter_type"] == "CPU", _subgroups(info) if "subgroup" in can else (0, 0), "shader-f16" in can, True
+        )
+        self.device = self._adapter.request_device_sync(
+            required_features=[f for f in FEATURES if f in can], required_limits={k: min(v, have[k]) for k, v in WANTED.items()}
+        )
         got = self.device.limits
         self.limits = Limits(got["max-storage-buffer-binding-size"], got["max-buffer-size"], got["max-compute-workgroups-per-dimension"])
-        self.decode = tuning or (SOFTWARE if software else HARDWARE)
-        self.prefill = prefill_tuning(self.decode)
+        self.given = tuning is not None
+        self.tune(choice_of(tuning) if tuning else preset(self.features))
         self.queue = self.device.queue
         self.buffers: dict[str, Buffer] = {}
         self.memory: dict[str, Any] = {}
@@ -49,47 +60,78 @@ class WgpuDevice:
         self._calls: dict[str, list[tuple[Any, Any, Any]]] = {}
         self._kept: dict[str, bytes] = {}
         self._modules: dict[str, Any] = {}
+        self._blocks: list[Any] = []
+        self._lent: dict[str, Any] = {}  # another's
 
-    async def allocate(self, programs: Sequence[Program]) -> None:
+    def tune(self, choice: Choice) -> None:
+        self.decode, self.prefill = choice.decode, choice.prefill
+
+    def twin(self, *, lend: bool = False) -> WgpuDevice:
+        other = copy(self)
+        other.buffers, other.memory, other._calls, other._kept, other._blocks = {}, {}, {}, {}, []
+        other._lent = dict(self.memory) if lend else {}
+        return other
+
+    async def allocate(self, programs: Sequence[Program], *, keep: bool = False) -> None:
         import wgpu
 
         self._programs = programs
         self.buffers = merged_buffers(programs)
+        had, self.memory = self.memory if keep else {}, {}
+        had = had | self._lent
         usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
         for name, buffer in self.buffers.items():
+            if name in had and had[name].size == buffer.nbytes:
+                self.memory[name] = had.pop(name)
+                continue
             self.memory[name] = self.device.create_buffer(label=name, size=buffer.nbytes, usage=usage)
             if buffer.data:
                 self.queue.write_buffer(self.memory[name], 0, buffer.data)
         self._step = self.device.create_buffer(size=STEP_BYTES, usage=usage | wgpu.BufferUsage.UNIFORM)
+        self._destroy(had)
+
+    def ready(self, program: str) -> bool:
+        return True
 
     async def compile(self, progress: Callable[[int, int], None]) -> None:
+        import wgpu
+
         wires = [(p, p.to_wire()) for p in self._programs]
         total, done = sum(len(w["pipelines"]) for _, w in wires), 0
+        self._calls, self._blocks = {}, []
         for program, wire in wires:
             pipelines = []
             for spec in wire["pipelines"]:
                 pipelines.append(self._pipeline(spec))
                 done += 1
                 progress(done, total)
+            blocks = self.device.create_buffer_with_data(data=array("I", wire["blocks"]), usage=wgpu.BufferUsage.UNIFORM)
+            self._blocks.append(blocks)
             self._calls[program.name] = []
-            for call, (pipeline, _, _) in zip(program.calls, wire["calls"], strict=True):
+            for call, (pipeline, _, _, at) in zip(program.calls, wire["calls"], strict=True):
                 layout, compiled = pipelines[pipeline]
                 resources = [self._step, *(self.memory[b.name] for b in call.buffers)]
                 entries = [{"binding": i, "resource": {"buffer": r, "offset": 0, "size": r.size}} for i, r in enumerate(resources)]
+                if wire["pipelines"][pipeline]["block"]:
+                    entries.append({"binding": 15, "resource": {"buffer": blocks, "offset": at, "size": BLOCK_BYTES}})
                 self._calls[program.name].append((compiled, self.device.create_bind_group(layout=layout, entries=entries), call))
 
     def _pipeline(self, spec: dict[str, Any]) -> tuple[Any, Any]:
         label, code = spec["label"], spec["code"]
         if code not in self._modules:
             kinds = ["storage" if spec["step"] else "uniform"] + ["read-only-storage"] * spec["reads"] + ["storage"] * spec["writes"]
-            entries = [{"binding": i, "visibility": 4, "buffer": {"type": kind}} for i, kind in enumerate(kinds)]  # 4: compute
+            bindings = list(enumerate(kinds)) + [(15, "uniform")] * spec["block"]
+            entries = [{"binding": i, "visibility": 4, "buffer": {"type": kind}} for i, kind in bindings]  # 4: compute
             layout = self.device.create_bind_group_layout(entries=entries)
-            module = self.device.create_shader_module(label=label, code=code)
-            pipeline = self.device.create_compute_pipeline(
-                label=label,
-                layout=self.device.create_pipeline_layout(bind_group_layouts=[layout]),
-                compute={"module": module, "entry_point": "main"},
-            )
+            try:
+                module = self.device.create_shader_module(label=label, code=code.replace(SUBGROUPS, ""))
+                pipeline = self.device.create_compute_pipeline(
+                    label=label,
+                    layout=self.device.create_pipeline_layout(bind_group_layouts=[layout]),
+                    compute={"module": module, "entry_point": "main"},
+                )
+            except Exception as e:  # wgpu has several types for what a driver refuses
+                raise RwkvError("kernel-failed", kernel=label, reason=str(e)) from e
             self._modules[code] = (layout, pipeline)
         pair: tuple[Any, Any] = self._modules[code]
         return pair
@@ -163,10 +205,22 @@ class WgpuDevice:
         self.queue.submit([encoder.finish()])
 
     def gpu_bytes(self) -> int:
-        return sum(b.nbytes for b in self.buffers.values()) + STEP_BYTES
+        return sum(b.nbytes for b in self.buffers.values()) + STEP_BYTES + sum(int(b.size) for b in self._blocks)
 
     def close(self) -> None:
-        for memory in self.memory.values():
-            memory.destroy()
-        self.memory.clear()
+        self._destroy(self.memory)
+        self.memory = {}
         self._calls.clear()
+
+    def _destroy(self, memory: dict[str, Any]) -> None:
+        for name, buffer in memory.items():
+            if buffer is not self._lent.get(name):
+                buffer.destroy()
+
+
+def _subgroups(info: Any) -> tuple[int, int]:
+    """wgpu 0.32 calls them `stackgroup_…`, and knows no better than 4 to 128 of the software adapters."""
+    if match := re.search(r"^llvmpipe .*?(\d+) bits|^(SwiftShader)", info["device"]):
+        return (4, 4) if match[2] else (int(match[1]) // 32,) * 2
+    least, most = (info.get(f"subgroup_{end}_size", info.get(f"stackgroup_{end}_size", 0)) for end in ("min", "max"))
+    return int(least), int(most)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from struct import pack
 from typing import Any
 
 from py_rwkv.resources import shader_dir
@@ -40,7 +41,7 @@ class Kernel:
     """One fused operation.
 
     reads, writes: array name → type and shape; they are bindings 1, 2, … in that order (binding 0 is the step). `writes` may also be read.
-    constants: names of the WGSL `const`s a call must set; grid: workgroups as a function of them. cases: constant sets for the pair test.
+    constants: names of the WGSL `const`s and `Call` fields a call must set; grid: workgroups as a function of them. cases: constant sets for the pair test.
     """
 
     name: str
@@ -83,20 +84,49 @@ def _source(path: str) -> str:
 def render(name: str, constants: Mapping[str, Value]) -> str:
     """The WGSL of a kernel with its `const NAME: T = default;` lines set and its `//!include` lines replaced.
 
-    An include may name a constant: `//!include lib/weight_{encoding}.wgsl`.
+    An include may name a constant: `//!include lib/weight_{encoding}.wgsl`. Only what shapes the code is a `const`; the other constants are the fields of
+    `struct Call` (see `call_block`), so that calls of all sizes share a pipeline.
     """
-    text = KERNELS[name].wgsl or _source(f"{name}.wgsl")
-    while "//!include " in text:
-        text = re.sub(r"^//!include (.*)$", lambda m: _source(m[1].format_map(constants)), text, flags=re.M)
+    text = _assembled(name, constants)
+    fields = dict(_fields(text))
     for key in KERNELS[name].constants:
         value = constants[key]
-        if isinstance(value, str):
-            continue  # chooses an include
+        if isinstance(value, str) or key in fields:
+            continue
         literal = f"{value}u" if isinstance(value, int) else repr(float(value))
         text, found = re.subn(rf"^const {key}: (\w+) = [^;]*;", rf"const {key}: \g<1> = {literal};", text, flags=re.M)
         if found != 1:
             raise KeyError(f"{name}.wgsl has {found} declarations of const {key}")
     return text
+
+
+def call_block(name: str, constants: Mapping[str, Value]) -> bytes:
+    """The uniform block of one call: the fields of the shader's `struct Call` (u32 or f32), padded to 16 bytes; empty if it has none."""
+    text = _assembled(name, constants)
+    fields = _fields(text)
+    block = pack("<" + "".join("f" if kind == "f32" else "I" for _, kind in fields), *(constants[key] for key, _ in fields))
+    return block + bytes(-len(block) % 16)
+
+
+def _assembled(name: str, constants: Mapping[str, Value]) -> str:
+    """The shader's text with its includes."""
+    choices = tuple(sorted((k, v) for k, v in constants.items() if isinstance(v, str)))
+    return _included(KERNELS[name].wgsl or _source(f"{name}.wgsl"), choices)
+
+
+@cache
+def _included(text: str, choices: tuple[tuple[str, str], ...]) -> str:
+    while "//!include " in text:
+        text = re.sub(r"^//!include (.*)$", lambda m: _source(m[1].format_map(dict(choices))), text, flags=re.M)
+    enabled = dict.fromkeys(re.findall(r"^enable \w+;\n", text, flags=re.M))  # WGSL wants them first
+    return "".join(enabled) + re.sub(r"^enable \w+;\n", "", text, flags=re.M)
+
+
+@cache
+def _fields(text: str) -> tuple[tuple[str, str], ...]:
+    """Names and types in `struct Call`."""
+    found = re.search(r"^struct Call \{(.*?)^\}", text, flags=re.M | re.S)
+    return tuple(re.findall(r"^ +(\w+): (u32|f32),", found[1], flags=re.M)) if found else ()
 
 
 def shape_of(declared: str, sizes: Mapping[str, int]) -> tuple[str, tuple[int, ...]]:

@@ -26,6 +26,7 @@ layer_mix = kernel(
         {"C": 24, "S": 2, "KEEP": 1, "NORM": 1, "PER": 1, "WG": 64, "reduce": "many"},
         {"C": 24, "S": 2, "KEEP": 1, "NORM": 0, "PER": 1, "WG": 64, "reduce": "many"},
         {"C": 64, "S": 6, "KEEP": 0, "NORM": 0, "PER": 4, "WG": 16, "reduce": "one"},
+        {"C": 200, "S": 2, "KEEP": 1, "NORM": 1, "PER": 2, "WG": 16, "reduce": "8"},
     ),
 )
 

@@ -17,6 +17,7 @@ layer_norm = kernel(
         {"C": 64, "PER_OUTPUT": 1, "PER": 4, "WG": 16, "reduce": "one"},
         {"C": 200, "PER_OUTPUT": 1, "PER": 1, "WG": 64, "reduce": "many"},
         {"C": 40, "PER_OUTPUT": 0, "PER": 1, "WG": 64, "reduce": "many"},
+        {"C": 200, "PER_OUTPUT": 1, "PER": 4, "WG": 16, "reduce": "8"},
     ),
 )
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.activation import activate
-from py_rwkv.kernels.base import Dim, kernel
+from py_rwkv.kernels.base import kernel
 
-_one = {"tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one"}
-_tile = {"tile": "4x4", "LANES": 1, "WG": 32, "reduce": "one"}
-_many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many"}
+_one = {"tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one", "share": "1"}
+_tile = {"tile": "4x4", "LANES": 1, "WG": 32, "reduce": "one", "share": "1"}
+_shared = {"tile": "4x8", "LANES": 1, "WG": 16, "reduce": "one", "share": "8"}
+_many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many", "share": "1"}
 
 
 def _case(m: int, k: int, encoding: str, tile: dict[str, Any], **more: int) -> dict[str, Any]:
@@ -31,6 +32,7 @@ matmul = kernel(
         "K",
         "CHUNKS",
         "BLOCKS",
+        "TAIL",
         "LANES",
         "WG",
         "ACT",
@@ -42,9 +44,10 @@ matmul = kernel(
         "GATE_AT",
         "encoding",
         "reduce",
+        "share",
         "tile",
     ),
-    grid=lambda c: (Dim(-(-c["M"] // 4), c["WG"] // c["LANES"]), Dim(1, int(c["tile"][2:]), "outputs" if c["PER_OUTPUT"] else "rows")),
+    grid=lambda c: w.grid(c, "outputs" if c["PER_OUTPUT"] else "rows"),
     cases=(
         _case(256, 64, "int8", _one, ACT=3),
         _case(50, 200, "int8", _tile, ADD=1),
@@ -63,6 +66,11 @@ matmul = kernel(
         _case(96, 80, "nf4", _one),
         _case(50, 200, "nf4", _tile, ADD=1),
         _case(33, 1024, "nf4", _many),
+        _case(50, 200, "int8", _shared, ADD=1),
+        _case(70, 40, "f16", _shared | {"tile": "4x1"}, ACT=4),
+        _case(99, 36, "f32", _shared | {"share": "4"}, OUT_STRIDE=200, OUT_AT=100, PER_OUTPUT=1),
+        _case(96, 80, "int4", _shared | {"share": "4", "tile": "4x1"}),
+        _case(40, 130, "f16", _shared, X_STRIDE=144),
     ),
 )
 

@@ -9,28 +9,29 @@ from typing import Any
 
 from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.activation import activate
-from py_rwkv.kernels.base import Dim, kernel
+from py_rwkv.kernels.base import kernel
+from py_rwkv.lazy import np
 
-_case = {"M": 96, "TILES": 6, "tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one", "S": 3}
+_case = {"M": 96, "TILES": 6, "tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one", "share": "1", "S": 3}
 
 
 def _prepare(rng: Any, c: Any, table: Any, **_: Any) -> None:
-    table[:, 0] = rng.integers(0, c.S, len(table))
-    table[:, 1] = rng.integers(0, 5, len(table))
+    table[:] = np.repeat(np.stack([rng.integers(0, c.S, 3), rng.integers(0, 5, 3)], axis=1), 2, axis=0)  # what `share` wants
 
 
 project = kernel(
     "project",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[S,rows,K]", "table": "u32[TILES,2]"},
     writes={"out": "f32[rows,M]"},
-    constants=("M", "K", "CHUNKS", "BLOCKS", "LANES", "WG", "encoding", "reduce", "tile"),
-    grid=lambda c: (Dim(-(-c["M"] // 4), c["WG"] // c["LANES"]), Dim(1, int(c["tile"][2:]), "rows")),
+    constants=("M", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "reduce", "share", "tile"),
+    grid=w.grid,
     cases=(
         {**_case, "K": 64, **w.layout("int8", 64)},
         {**_case, "K": 40, **w.layout("f16", 40), "tile": "4x4"},
         {**_case, "K": 256, **w.layout("int8", 256), "tile": "4x4", "LANES": 16, "reduce": "many"},
         {**_case, "K": 208, **w.layout("int4", 208), "tile": "4x4"},
         {**_case, "K": 40, **w.layout("nf4", 40)},
+        {**_case, "K": 200, **w.layout("int8", 200), "tile": "4x8", "share": "8"},
     ),
     prepare=_prepare,
 )

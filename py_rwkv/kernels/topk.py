@@ -14,18 +14,26 @@ from py_rwkv.lazy import np
 K = 256
 
 
-def sizes(vocab: int, limit: int) -> dict[str, int]:
-    """Constants for a vocabulary of which the first `limit` ids may be sampled."""
+def sizes(vocab: int, limit: int, reduce: str = "many") -> dict[str, Any]:
+    """Constants for a vocabulary of which the first `limit` ids may be sampled. reduce: "one" keeps nothing in workgroup memory but what is counted there."""
     k = min(K, limit)
     groups = min(512, limit)
-    return {"V": vocab, "LIMIT": limit, "K": k, "GROUPS": groups, "CAPACITY": k * -(-limit // groups), "WG": 64}
+    return {
+        "V": vocab,
+        "LIMIT": limit,
+        "K": k,
+        "GROUPS": groups,
+        "CAPACITY": k * -(-limit // groups),
+        "WG": 64 if reduce == "many" else 16,
+        "reduce": reduce,
+    }
 
 
 def _grid(c: Constants) -> tuple[Dim, ...]:
     return Dim(c["GROUPS"], c["WG"]), PER_OUTPUT
 
 
-_CASES = (sizes(256, 256), sizes(1000, 900), sizes(65536, 65530), sizes(100, 100), sizes(277, 277))
+_CASES = tuple(sizes(v, n, r) for v, n in ((256, 256), (1000, 900), (65536, 65530), (100, 100), (277, 277)) for r in ("one", "many"))
 
 
 def _order(logits: Any, ids: Any) -> Any:
@@ -68,7 +76,7 @@ topk_select = kernel(
     "topk_select",
     reads={"logits": "f32[outputs,V]", "best": "f32[outputs,GROUPS,4]"},
     writes={"found": "u32[outputs,2,CAPACITY]", "candidates": "u32[outputs,4+2*K]"},
-    constants=("V", "LIMIT", "K", "GROUPS", "CAPACITY", "WG"),
+    constants=("V", "LIMIT", "K", "GROUPS", "CAPACITY", "WG", "reduce"),
     grid=lambda c: (Dim(), PER_OUTPUT),
     cases=_CASES,
     prepare=_fill_groups,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any, cast
 
+from py_rwkv.kernels.base import Dim
 from py_rwkv.quant import BLOCK, ENCODINGS
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ def padded(columns: int) -> int:
 
 def layout(encoding: str, columns: int) -> dict[str, Any]:
     """The constants every kernel that reads a matrix needs."""
-    return {"encoding": encoding, "CHUNKS": padded(columns) // 16, "BLOCKS": ceil(padded(columns) / BLOCK)}
+    return {"encoding": encoding, "CHUNKS": padded(columns) // 16, "BLOCKS": ceil(padded(columns) / BLOCK), "TAIL": int(columns % 16 > 0)}
+
+
+def grid(c: Any, count: str = "rows") -> tuple[Dim, Dim]:
+    """Workgroups of a kernel that multiplies M weight rows with `count` tokens, by its tile ("ROWSxTOKENS")."""
+    rows, tokens = map(int, c["tile"].split("x"))
+    return Dim(ceil(c["M"] / rows), c["WG"] // c["LANES"]), Dim(1, tokens, count)
 
 
 def row_bytes(encoding: str, columns: int) -> dict[str, int]:

@@ -9,8 +9,8 @@ from py_rwkv.kernels.base import PER_RUN, Dim, kernel
 from py_rwkv.lazy import np
 
 
-def sizes(channels: int, head_size: int, *, dynamic: bool, gated: bool, lanes: int) -> dict[str, Any]:
-    """The constants of a model's shape; `lanes` > 1: that many invocations share a head, and a workgroup is one head."""
+def sizes(channels: int, head_size: int, *, dynamic: bool, gated: bool, lanes: int, share: int = 1) -> dict[str, Any]:
+    """The constants of a model's shape; `lanes` > 1: that many invocations share a head, and a workgroup is one head. share: the same for a subgroup of that size."""
     lanes = min(lanes, head_size // 4)
     shape = {
         "C": channels,
@@ -22,6 +22,8 @@ def sizes(channels: int, head_size: int, *, dynamic: bool, gated: bool, lanes: i
         "GATED": int(gated),
     }
     flavour = {"LANES": lanes, "WG": lanes, "reduce": "many"} if lanes > 1 else {"LANES": 1, "WG": 4, "reduce": "one"}
+    if share > 1 and head_size % 16 == 0 and head_size // 4 % share == 0:
+        return shape | {"LANES": share, "WG": share, "reduce": str(share), "keys": f"16_{share}"}
     return shape | flavour | {"keys": "4" if head_size % 16 else "16"}
 
 
@@ -42,6 +44,7 @@ wkv6 = kernel(
     cases=(
         _case(192, 64, width=816, eps=64e-5, dynamic=True, gated=True, lanes=1),
         _case(128, 64, width=512, eps=64e-5, dynamic=True, gated=True, lanes=16),
+        _case(192, 64, width=816, eps=64e-5, dynamic=True, gated=True, lanes=1, share=8),
         _case(40, 8, width=192, eps=1e-5, dynamic=False, gated=True, lanes=1),
         _case(48, 8, width=144, eps=1e-5, dynamic=False, gated=False, lanes=16),
         _case(256, 128, width=768, eps=64e-5, dynamic=False, gated=False, lanes=16),

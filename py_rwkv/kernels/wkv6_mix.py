@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from py_rwkv.kernels import weights as w
-from py_rwkv.kernels.base import Dim, kernel
+from py_rwkv.kernels.base import kernel
 from py_rwkv.lazy import np
 
-_one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one"}
-_many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many"}
+_one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one", "share": "1"}
+_many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many", "share": "1"}
 
 wkv6_mix = kernel(
     "wkv6_mix",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[rows,5*K]"},
     writes={"mixed": "f32[7,rows,C]"},
-    constants=("M", "C", "K", "CHUNKS", "BLOCKS", "LANES", "WG", "encoding", "reduce", "tile"),
-    grid=lambda c: (Dim(-(-c["M"] // 4), c["WG"] // c["LANES"]), Dim(1, int(c["tile"][2:]), "rows")),
+    constants=("M", "C", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "reduce", "share", "tile"),
+    grid=w.grid,
     cases=(
         {"M": 640, "C": 128, "K": 32, **w.layout("int8", 32), **_one},
         {"M": 100, "C": 20, "K": 16, **w.layout("f32", 16), **_one, "tile": "4x4"},

@@ -20,12 +20,13 @@ wkv7 = kernel(
     "wkv7",
     reads={"projected": "f32[rows,WIDTH]", "inputs": "f32[rows,6,C]"},
     writes={"state": "f32[slots,H,N,N]", "y": "f32[rows,C]"},
-    constants=("C", "N", "WIDTH", "ROWS", "WG"),
+    constants=("C", "N", "WIDTH", "ROWS", "WG", "share"),
     grid=lambda c: (Dim(c["C"] // c["ROWS"], c["WG"]), PER_RUN),
     cases=(
-        {"C": 128, "N": 64, "H": 2, "WIDTH": 512, "ROWS": 4, "WG": 16},
-        {"C": 64, "N": 64, "H": 1, "WIDTH": 288, "ROWS": 1, "WG": 64},
-        {"C": 64, "N": 8, "H": 8, "WIDTH": 288, "ROWS": 2, "WG": 64},
+        {"C": 128, "N": 64, "H": 2, "WIDTH": 512, "ROWS": 4, "WG": 16, "share": "1"},
+        {"C": 64, "N": 64, "H": 1, "WIDTH": 288, "ROWS": 1, "WG": 64, "share": "1"},
+        {"C": 64, "N": 8, "H": 8, "WIDTH": 288, "ROWS": 2, "WG": 64, "share": "1"},
+        {"C": 128, "N": 64, "H": 2, "WIDTH": 288, "ROWS": 1, "WG": 16, "share": "8"},
     ),
     prepare=prepare,
 )

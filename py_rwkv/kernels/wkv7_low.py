@@ -10,26 +10,34 @@ from py_rwkv.kernels.base import PER_ROW, Dim, kernel
 from py_rwkv.kernels.wkv7_inputs import wkv7_inputs
 from py_rwkv.lazy import np
 
+_one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one", "share": "1"}
+
 wkv7_low = kernel(
     "wkv7_low",
-    reads=wkv7_inputs.reads,
+    reads={"weights": "stack[TOTAL]", "scales": "stack_scales[TOTAL_SCALES]", "x": "f32[rows,WIDTH]", "vectors": "f32[8,C]"},
     writes={"out": "f32[rows,5,C]"},
-    constants=wkv7_inputs.constants,
-    grid=wkv7_inputs.grid,
-    cases=wkv7_inputs.cases[1:4],
+    constants=(*wkv7_inputs.constants, "LANES", "reduce", "share", "tile"),
+    grid=lambda c: (Dim(5 * -(-c["C"] // 4 // (c["WG"] // c["LANES"]))), Dim(1, int(c["tile"][2:]), "rows")),
+    cases=(
+        {**wkv7_inputs.cases[0], **_one, "tile": "4x8", "share": "8"},
+        {**wkv7_inputs.cases[1], **_one, "tile": "4x8", "share": "8"},
+        {**wkv7_inputs.cases[2], **_one},
+        {**wkv7_inputs.cases[3], **_one, "LANES": 16, "WG": 64, "reduce": "many"},
+        {**wkv7_inputs.cases[4], **_one, "tile": "4x4"},
+    ),
 )
 
 
 @wkv7_low.reference
-def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, projected: Any, vectors: Any, out: Any) -> None:
-    rows, width = projected.shape[0], c.C
+def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, x: Any, vectors: Any, out: Any) -> None:
+    rows, width = x.shape[0], c.C
     w0, a0, v0, k_k = vectors[:4]
 
     def up(gate: str) -> Any:
         column, chunks, at, scale = (getattr(c, f"{gate}_{k}") for k in ("IN", "CHUNKS", "AT", "SCALE"))
-        return projected[:, column : column + 16 * chunks] @ w.matrix(memo, c.encoding, weights, scales, width, 16 * chunks, at, scale).T
+        return x[:, column : column + 16 * chunks] @ w.matrix(memo, c.encoding, weights, scales, width, 16 * chunks, at, scale).T
 
-    kappa = (projected[:, c.SEGMENT : c.SEGMENT + width] * k_k).reshape(rows, -1, c.N)
+    kappa = (x[:, c.SEGMENT : c.SEGMENT + width] * k_k).reshape(rows, -1, c.N)
     kappa /= np.maximum(np.sqrt(np.square(kappa).sum(-1, keepdims=True)), 1e-12)
     mix = np.zeros((rows, width), np.float32) if c.FIRST else sigmoid(v0 + up("V"))
     decay = np.exp(np.float32(-0.6065306597126334) * sigmoid(w0 + up("W")))

@@ -6,7 +6,7 @@ Model files (`rwkv7.py`) use it to say *what* runs; tile sizes and slab cuts are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from py_rwkv.hooks import Callback, Hook, matches, wants
 from py_rwkv.kernels import KERNELS, topk
 from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.base import Value
+from py_rwkv.models.tuning import Tuning
 from py_rwkv.program import MAX_ROWS, Buffer, Call, Cut, Part, Point, Program
 from py_rwkv.quant import ENCODINGS
 
@@ -35,36 +36,6 @@ class Limits:
     binding_bytes: int = 128 << 20  # maxStorageBufferBindingSize
     buffer_bytes: int = 256 << 20  # maxBufferSize
     workgroups: int = 65535  # per dimension
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """Tile sizes of the kernels that have a choice. Barriers are what software adapters cannot afford (~30 µs each in SwiftShader)."""
-
-    tile: str = "4x1"  # weight rows × tokens that an invocation (or a group of lanes) computes
-    lanes: int = 1  # invocations that share a tile
-    workgroup: int = 16
-    norm_workgroup: int = 16
-    norm_channels: int = 4  # vec4s of a row per invocation
-    wkv_rows: int = 4  # state rows per invocation
-    whole_heads: bool = (
-        True  # one workgroup or invocation sees a whole head, so that what follows the recurrence needs no dispatch of its own
-    )
-    narrow: int = 1  # a step of at most so many rows runs the decode program, a longer one the prefill program
-    chunk: int = 32  # rows of a prefill step: at most ~100 ms, so that stop works at any time
-
-    @property
-    def reduce(self) -> str:
-        return "one" if self.lanes == 1 else "many"
-
-
-SOFTWARE = Tuning(narrow=2)  # lavapipe: two rows take 0.85–0.95 of the prefill program's time in the decode program, three 1.2 times
-HARDWARE = Tuning(lanes=16, workgroup=64, norm_workgroup=64, norm_channels=1, wkv_rows=1, chunk=128)
-
-
-def prefill_tuning(decode: Tuning) -> Tuning:
-    """The tile for many rows at once: each decoded weight serves several tokens. A lone invocation has no time for a whole head, row after row."""
-    return replace(decode, tile="4x4", whole_heads=decode.lanes > 1)
 
 
 @dataclass(frozen=True)
@@ -300,25 +271,31 @@ class Builder:
         more |= {"OUT_STRIDE": stride or m.rows, "OUT_AT": at, "X_STRIDE": x.shape[-1], "GATE_AT": gate or 0}
         return self.call("matmul", self.tile(m) | more, [m.weights, m.scales, x, out])
 
-    def project(self, m: Matrix, x: Buffer, table: Buffer, out: Buffer) -> Buffer:
-        """Stacked matrices, each with its own input and activation (`table`)."""
-        constants = self.tile(m) | {"TILES": m.rows // 16, "S": x.shape[0]}
+    def project(self, m: Matrix, x: Buffer, table: Buffer, out: Buffer, block: int) -> Buffer:
+        """Stacked matrices, each with its own input and activation (`table`); every `block` rows have the same."""
+        constants = self.tile(m, block) | {"TILES": m.rows // 16, "S": x.shape[0]}
         return self.call("project", constants, [m.weights, m.scales, x, table, out])
 
     def topk(self, logits: Buffer, vocab: int, limit: int) -> Buffer:
         """The best 256 logits of every output and log Σ exp: u32 [outputs, 4 + 2 K]."""
-        c, outputs = topk.sizes(vocab, limit), self.program.max_outputs
+        c, outputs = topk.sizes(vocab, limit, self.tuning.reduce), self.program.max_outputs
         best = self.scratch("topk.best", outputs, c["GROUPS"], 4)
         found = self.scratch("topk.found", outputs, 2, c["CAPACITY"], dtype="u32")
         candidates = self.scratch("candidates", outputs, 4 + 2 * c["K"], dtype="u32", role="output")
         self.call("topk_groups", c, [logits, best])
         return self.call("topk_select", c, [logits, best, found, candidates])
 
-    def tile(self, m: Matrix) -> dict[str, Any]:
-        """The constants of every kernel that multiplies a matrix."""
+    def tile(self, m: Matrix, block: int = 0) -> dict[str, Any]:
+        """The constants of every kernel that multiplies a matrix. block: rows that have the same input, if they do not all."""
+        return {"M": m.rows, "K": m.columns} | w.layout(m.weights.encoding, m.columns) | self.form(block)
+
+    def form(self, block: int = 0) -> dict[str, Any]:
+        """The form of a product: tile, and what invocations share."""
         t = self.tuning
-        tile = {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.reduce}
-        return {"M": m.rows, "K": m.columns} | w.layout(m.weights.encoding, m.columns) | tile
+        share = 1 if block % (4 * t.share) or t.workgroup % t.share else t.share
+        return {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.reduce, "share": str(share)}
 
     def _norm(self) -> dict[str, Any]:
-        return {"PER": self.tuning.norm_channels, "WG": self.tuning.norm_workgroup, "reduce": self.tuning.reduce}
+        t = self.tuning
+        shared = t.share > 1 and t.norm_workgroup % t.share == 0
+        return {"PER": t.norm_channels, "WG": t.norm_workgroup, "reduce": str(t.share) if shared else t.reduce}

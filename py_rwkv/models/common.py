@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
+from math import gcd
 from typing import NamedTuple
 
 from py_rwkv.kernels.activation import NONE, RELU2, SIGMOID
@@ -104,7 +105,7 @@ def project(p: Builder, prefix: str, pieces: Sequence[Piece], mixed: Buffer, out
     words = [word for piece in pieces for _ in range(padded(piece.rows) // 16) for word in (piece.source, piece.act)]
     table = Buffer(prefix + "table", (len(words) // 2, 2), "u32", "constant", data=array("I", words).tobytes())
     matrix = p.matrix(prefix + "project", [piece.tensor for piece in pieces], mixed.shape[-1], align=16)
-    p.project(matrix, mixed, table, out)
+    p.project(matrix, mixed, table, out, gcd(*(padded(piece.rows) for piece in pieces)))
     column = 0
     for piece in pieces:
         point = prefix.replace("blocks", "layer", 1) + piece.point

@@ -49,7 +49,7 @@ def wkv(p: Builder, config: Config, i: int, projected: Buffer, decay: Buffer, *,
     rows, c, n, att = p.program.max_rows, config.embd, config.head_size, f"blocks.{i}.att."
     vectors = p.vectors(att + "vectors", [att + v for v in ("time_faaaa", "ln_x.weight", "ln_x.bias")], c)
     lanes = 1 if p.tuning.reduce == "one" else 16
-    shape = wkv6.sizes(c, n, dynamic=dynamic, gated=gate, lanes=lanes)
+    shape = wkv6.sizes(c, n, dynamic=dynamic, gated=gate, lanes=lanes, share=p.tuning.share)
     constants = shape | {"WIDTH": projected.shape[1], "EPS": config.group_norm_eps}
     y, gated, name = p.scratch("y", rows, c), p.scratch("gated", rows, c), f"layer.{i}.att"
     p.call("wkv6", constants, [projected, decay, vectors, p.state(f"{i}.wkv", config.heads, n, n), y, gated])

@@ -41,7 +41,7 @@ def time_mix(p: Builder, config: Config, i: int, x: Buffer, mixed: Buffer) -> No
 
     p.point = f"layer.{i}.att.mix_up"
     up = p.matrix(att + "time_maa_w2", [att + "time_maa_w2"], low)
-    p.call("wkv6_mix", p.tile(up) | {"C": c}, [up.weights, up.scales, z, mixed])
+    p.call("wkv6_mix", p.tile(up, block=c) | {"C": c}, [up.weights, up.scales, z, mixed])
     shifted(p, name, SOURCES[1:], mixed, first=1)
 
     p.point = f"layer.{i}.att.project"

@@ -53,8 +53,11 @@ def time_mix(p: Builder, config: Config, i: int, x: Buffer) -> None:
     up = p.stack(att + "up", [(f"{att}{g}2", ranks[g]) for g in down])
     v_first, inputs = p.scratch("v_first", rows, c), p.scratch("inputs", rows, 6, c)
     constants: dict[str, Any] = {"C": c, "N": n, "FIRST": int(i == 0), "WG": 16, "encoding": up.weights.encoding} | at
-    if p.wants(*(f"{name}.{v}" for v in LOW)):  # the same in two steps
-        low = p.call("wkv7_low", constants, [up.weights, up.scales, projected, vectors, p.scratch("low", rows, 5, c)])
+    form = p.form(n)
+    many = form["share"] != "1" and not form["tile"].endswith("x1")  # rows: then each decoded weight should serve several
+    if many or p.wants(*(f"{name}.{v}" for v in LOW)):  # the same in two steps
+        tile = {"tile": "4x4"} if many else {}  # K is short: a larger tile would only take longer to compile
+        low = p.call("wkv7_low", constants | form | tile, [up.weights, up.scales, projected, vectors, p.scratch("low", rows, 5, c)])
         for v, j in LOW.items():
             if v != "v_mix" or i > 0:
                 p.value(f"{name}.{v}", low, columns=c, stride=5 * c, first=j * c)
@@ -70,7 +73,10 @@ def time_mix(p: Builder, config: Config, i: int, x: Buffer) -> None:
     if p.tuning.whole_heads and n <= 128 and not p.wants(f"{name}.wkv"):
         p.call("wkv7_head", constants | {"WG": 4, "reduce": p.tuning.reduce}, [projected, inputs, vectors, state, gated])
     else:  # the same in two steps
-        y = p.call("wkv7", constants | {"ROWS": min(p.tuning.wkv_rows, n), "WG": 16}, [projected, inputs, state, p.scratch("y", rows, c)])
+        # Not for subgroups of 4: SwiftShader compiles it for 0.5 s to gain 4 ms a layer and 32 rows.
+        share = "8" if form["share"] == "8" and n == 64 else "1"
+        flavour = {"ROWS": min(p.tuning.wkv_rows, n) if share == "1" else 1, "WG": 16, "share": share}
+        y = p.call("wkv7", constants | flavour, [projected, inputs, state, p.scratch("y", rows, c)])
         p.value(f"{name}.wkv", y)
         p.point = f"layer.{i}.att.gate"
         per = 16 if n % 16 == 0 else 4 if n % 4 == 0 else 1

@@ -22,9 +22,11 @@ from py_rwkv.runtime.sampling import Candidates
 from py_rwkv.runtime.scheduler import Scheduler, Share
 from py_rwkv.runtime.session import Session
 from py_rwkv.runtime.states import buffers_of
+from py_rwkv.runtime.tuner import Tuner
 from py_rwkv.runtime.upload import plan
 from py_rwkv.tokenizer import Tokenizer, check_size, tokenizer_for
 
+SHORT = 16  # rows that the decode program takes where the prefill program is not compiled yet
 Progress = Callable[[str, int, int, str], None]  # phase, done, total, unit ("bytes" or "steps")
 
 
@@ -49,6 +51,8 @@ class Engine:
         self.scheduler = Scheduler(self._advance, device.prefill.chunk, self.decode.max_outputs, blocking=device.blocking)
         self.default: dict[str, bytes] | None = None  # the model's own start, by state buffer
         self.start: dict[str, bytes] | None = None  # where sessions start; None: at zero
+        self.tuner: Tuner | None = None
+        self.tuning: dict[str, Any] = {}  # how the forms of the kernels came about (runtime/tuner.py)
         self._free = list(range(slots))
         self._turn = asyncio.Lock()  # reading a state and a step take turns: they read back through the same memory
 
@@ -70,37 +74,53 @@ class Engine:
         max_outputs: int | None = None,
         hooks: Sequence[Hook] = (),
         tokenizer: bytes | None = None,
+        tuner: Tuner | None = None,
         progress: Progress | None = None,
     ) -> Engine:
-        """Allocate, upload shard by shard, compile, warm up; `progress` names the phases upload, compile, warmup.
+        """Allocate, upload shard by shard, compile, warm up; `progress` names the phases upload, compile, warmup (with measuring and the self-test).
 
         slots: sessions at a time. max_outputs: rows of logits (4 V bytes each) one step can make, 2 to 128; as many as slots, but at least 8, when not given.
         tokenizer: the content of its file, where the manifest names one.
         hooks: a person's own kernels and functions at values of the model (docs/hooks.md); the warm-up calls no function.
+        tuner: chooses the forms of the kernels and has them tested; without one, those of the device are used as they are.
         """
         report = progress or (lambda phase, done, total, unit: None)
         spare = slots if device.loops else 0  # where a state waits while the device draws ahead
-        programs = build_programs(manifest, device.decode, device.prefill, device.limits, slots, max_outputs, hooks, spare)
-        if device.loops:
-            programs.append(sample_program(programs[0], manifest.config.vocab, slots))
-        await device.allocate(Replay(device, programs).programs)
-        uploads = plan(device_buffers(programs), manifest.tensors, len(manifest.shards))
-        done = 0
-        for index, steps in enumerate(uploads):
-            report("upload", done, manifest.total_bytes, "bytes")
-            await device.upload(await shards.read(index), steps)
-            done += manifest.shards[index].bytes
-        report("upload", done, manifest.total_bytes, "bytes")
-        await device.compile(lambda i, n: report("compile", i, n, "steps"))
+        default: dict[str, bytes] | None = None
+        uploaded = False
+
+        async def prepare() -> list[Program]:
+            """The Programs in the device's present forms, ready to run; weights are uploaded the first time."""
+            nonlocal default, uploaded
+            programs = build_programs(manifest, device.decode, device.prefill, device.limits, slots, max_outputs, hooks, spare)
+            if device.loops:
+                programs.append(sample_program(programs[0], manifest.config.vocab, slots))
+            await device.allocate(Replay(device, programs).programs, keep=uploaded)
+            done = 0
+            for index, steps in enumerate(() if uploaded else plan(device_buffers(programs), manifest.tensors, len(manifest.shards))):
+                report("upload", done, manifest.total_bytes, "bytes")
+                await device.upload(await shards.read(index), steps)
+                done += manifest.shards[index].bytes
+            if not uploaded:
+                report("upload", done, manifest.total_bytes, "bytes")
+                if any(name.startswith("state.") for name in manifest.tensors):
+                    default = await device.read_state(0)
+            uploaded = True
+            await device.compile(lambda i, n: report("compile", i, n, "steps"))
+            return programs
+
+        trying = lambda done, total: report("warmup", done, total + 1, "steps")  # noqa: E731
+        programs = await (tuner.settle(device, manifest, prepare, measurable=not hooks, progress=trying) if tuner else prepare())
         engine = cls(manifest, device, programs, slots)
+        engine.tuner, engine.tuning = tuner, tuner.report if tuner else {}
         engine.tokenizer_file = tokenizer
-        if any(name.startswith("state.") for name in manifest.tensors):
-            engine.default = engine.start = await device.read_state(0)
+        engine.default = engine.start = default
         report("warmup", 0, 1, "steps")
-        session = engine.session()
-        await session.prefill([0] * (device.decode.narrow + 1))
-        await session.step(0)
-        session.close()
+        if device.blocking:  # others compile on, and what a first step costs more is little there
+            session = engine.session()
+            await session.prefill([0] * (device.decode.narrow + 1))
+            await session.step(0)
+            session.close()
         engine.replay.active = True
         report("warmup", 1, 1, "steps")
         return engine
@@ -147,6 +167,7 @@ class Engine:
                 **self.config.to_json(),
             },
             "device": {"kind": self.device.kind, "adapter": self.device.adapter},
+            "tuning": self.tuning,
             "memory": {"gpuBytes": self.device.gpu_bytes(), **memory},
             "program": {
                 "dispatches": self.decode.dispatches,
@@ -240,8 +261,9 @@ class Engine:
             return await self.device.read_state(slot)
 
     async def _replay(self, step: Step, read: str, nbytes: int, then: str, times: int) -> bytes:
-        """One submit at a time (the scheduler sees to that)."""
-        program = self.decode if step.rows <= self.device.decode.narrow else self.prefill
+        """One submit at a time (the scheduler sees to that). A short prompt does not wait for pipelines that are still on their way."""
+        narrow = step.rows <= self.device.decode.narrow or (step.rows <= SHORT and not self.device.ready(self.prefill.name))
+        program = self.decode if narrow else self.prefill
         if then:
             return await self.device.run(program.name, step, read, nbytes, then=then, times=times)
         return await self.replay.run(program.name, step, read, nbytes)

@@ -7,8 +7,9 @@ stop) is pending and the state ends just before it: what comes next in the conve
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 from typing import Literal, Protocol
 
@@ -51,6 +52,7 @@ class Delta:
     text: str
     tokens: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()  # natural log, of the model itself
+    candidates: Candidates | None = None  # what the token was drawn from, if somebody asked
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,20 @@ async def generate(
     stop_tokens: Sequence[int] = (0,),
     max_tokens: int,
     cancel: Callable[[], bool] = never,
+    candidates: Candidates | None = None,
+    marks: Sequence[int] = (),
+    reached: Callable[[Candidates], Awaitable[None]] | None = None,
+    inspect: bool = False,
 ) -> AsyncIterator[Event]:
     """Feed `prompt_tokens` to the session as it is and generate: Deltas, then one Finish.
 
+    candidates: for the first token, where the state has seen all of the prompt already and `prompt_tokens` is empty.
+    reached: called when so many prompt tokens are in the state as one of `marks` (ascending) says, and at the end of the prompt.
+    inspect: Deltas bring their candidates; the text is the same, but nothing is drawn on the device.
+
     RwkvError `empty-prompt`; errors of the session and the sampler pass through, and then the state is unknown.
     """
-    if not prompt_tokens:
+    if not prompt_tokens and candidates is None:
         raise RwkvError("empty-prompt")
     sampler, stream, matcher = Sampler(sampling, tokenizer.vocab_limit), Utf8Stream(), StopMatcher(stops)
     before, pending, reason = len(session.tokens), None, "length"
@@ -99,24 +109,30 @@ async def generate(
     ready, began = None, perf_counter()
     try:
         _check(cancel)
-        candidates = await session.prefill(prompt_tokens, cancel)
+        for first, end in pairwise((0, *marks, len(prompt_tokens))):
+            if first < end:
+                candidates = await session.prefill(prompt_tokens[first:end], cancel)
+                if reached:
+                    await reached(candidates)
         ready = perf_counter()
+        assert candidates is not None
         drawing = False
         while sampler.drawn < max_tokens:
             _check(cancel)
             if pending is None:
                 pending, logprob = sampler.sample(candidates)
-                drawing = session.drawing(sampler, stop_tokens, max_tokens)
+                drawing = not inspect and session.drawing(sampler, stop_tokens, max_tokens)
             elif drawing:
                 if not ahead:
                     ahead.extend(await session.draw(pending, sampler.drawn, max_tokens - sampler.drawn))
                 pending, logprob = ahead.popleft()
                 sampler.accept(pending)
             else:
-                pending, logprob = sampler.sample(await session.step(pending))
+                candidates = await session.step(pending)
+                pending, logprob = sampler.sample(candidates)
             ended = pending in stop_tokens
             text, hit = matcher.feed("" if ended else stream.feed(tokenizer.token_bytes(pending)))
-            yield Delta(text, (pending,), (logprob,))
+            yield Delta(text, (pending,), (logprob,), candidates if inspect else None)
             if ended or hit:
                 reason = "stop"
                 break

@@ -10,7 +10,8 @@ from py_rwkv.errors import RwkvError
 from py_rwkv.hooks import Hook
 from py_rwkv.kernels import KERNELS, sample
 from py_rwkv.models import emit
-from py_rwkv.models.builder import Builder, Limits, Tuning
+from py_rwkv.models.builder import Builder, Limits
+from py_rwkv.models.tuning import Tuning
 from py_rwkv.program import MAX_ROWS, Buffer, Call, Program
 from py_rwkv.tokenizer import BUILT_IN
 

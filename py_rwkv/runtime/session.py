@@ -58,7 +58,7 @@ class Session:
     def drawing(self, sampler: Sampler, stops: Sequence[int], limit: int) -> bool:
         """Let the device draw from now on, as the sampler would go on, to one of the stop tokens or until `limit` are drawn; False where it cannot."""
         draws = self.engine.draws
-        return draws is not None and draws.begin(self.slot, sampler, stops, limit)
+        return draws is not None and self.engine.device.ready("sample") and draws.begin(self.slot, sampler, stops, limit)
 
     async def draw(self, token: int, drawn: int, most: int) -> list[tuple[int, float]]:
         """Feed one token, and those drawn after it except the last: 1 to `most` (token, log-probability), after `drawn` earlier ones.

@@ -3,7 +3,9 @@
     OUTDIR/index.html, app/, engine/, embed/, i18n/, models/   web/ as it is, less what only development needs
            vendor/                                             pinned libraries; vendor/pyodide/ with its wheels and a lock file of exactly those
            py_rwkv-HASH.zip                                    the part of this package that the page runs, to be unpacked on sys.path
-           build.json                                          versions, names, sizes and hashes of all that
+           models/*/pipelines.json                             what each model compiles on software adapters
+           build.json                                          versions, names, sizes and hashes of all that; `shell`: what the page is made of
+           sw.js                                               the service worker, which keeps the shell; it carries the build's id
 
 Every address in it is relative, so the folder works below any path of any static file server.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -20,12 +23,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import py_rwkv
+from py_rwkv.checkpoint.manifest import Manifest
 from py_rwkv.errors import RwkvError
+from py_rwkv.models.builder import Limits
+from py_rwkv.models.tuning import Features, preset
 from py_rwkv.resources import PACKAGE, shader_dir, web_dir
+from py_rwkv.runtime.programs import build_programs, sample_program
 from py_rwkv.site import vendor, vocabulary
+from py_rwkv.site.serve import HEADERS
 
 DEVELOPMENT = ("vendor.json", "jsconfig.json", "*.d.ts", "*.md", ".*", "__pycache__")  # of web/, not part of the site
-NATIVE = ("site/", "cli/", "bench/", "__main__.py", "devices/wgpu_device.py", "py.typed", "web/")  # of py_rwkv/, not part of the page
+WORKER = "sw.js"
+BENCH = ("bench/models.py", "bench/peer.py", "bench/profile.py", "bench/timestamps.py")
+NATIVE = ("site/", "cli/", *BENCH, "__main__.py", "devices/wgpu_device.py", "py.typed", "web/")  # of py_rwkv/, not part of the page
 
 
 def page_package() -> bytes:
@@ -70,12 +80,23 @@ def build(outdir: str | Path, progress: vendor.Progress = vendor.quiet) -> Path:
         shutil.copyfile(PACKAGE / "errors.json", site / "i18n" / "errors.json")
         lock = vendor.lock(files["pyodide/pyodide.mjs"].parent)
         (site / "vendor/pyodide/pyodide-lock.json").write_text(json.dumps(lock), "utf-8")
+        for manifest in (site / "models").glob("*/manifest.json"):
+            (manifest.parent / "pipelines.json").write_text(json.dumps(_pipelines(manifest)), "utf-8")
         (site / "build.json").write_text(json.dumps(_describe(site, lock), indent=1) + "\n", "utf-8")
         site.chmod(0o755)  # mkdtemp's 0700 is on its parent, but copytree copies the mode of web/
         if target.exists():
             target.rename(Path(temporary) / "old")
         site.rename(target)
     return target
+
+
+def _pipelines(manifest: Path) -> list[object]:
+    """What a model's Programs need on a software adapter, for web/engine/pipelines.js: the page compiles them while Python starts for the first time."""
+    model = Manifest.from_json(manifest.read_text("utf-8"))
+    tuning = preset(Features(software=True, subgroups=(4, 4)))  # SwiftShader, which Chromium brings along
+    decode, prefill = build_programs(model, tuning.decode, tuning.prefill, Limits(), 1)
+    programs = [decode, sample_program(decode, model.config.vocab, 1), prefill]  # in this order they are wanted
+    return list({spec["code"]: spec for program in programs for spec in program.to_wire()["pipelines"]}.values())
 
 
 def _describe(site: Path, lock: dict[str, dict[str, dict[str, str]]]) -> dict[str, object]:
@@ -89,9 +110,13 @@ def _describe(site: Path, lock: dict[str, dict[str, dict[str, str]]]) -> dict[st
         return {"file": path, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
     pins = [pin for pin in vendor.pins()["npm"] if pin.get("files")]
+    shell = [entry(path) for path in sorted(_shell(site, {wheel["file_name"] for wheel in lock["packages"].values()}))]
+    build_id = hashlib.sha256(json.dumps([shell, HEADERS, (site / WORKER).read_text("utf-8")]).encode()).hexdigest()[:16]
+    _name_build(site / WORKER, build_id)
     core = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
     return {
         "py_rwkv": py_rwkv.__version__,
+        "id": build_id,
         "package": entry(name),
         "pyodide": {"version": next(pin["version"] for pin in pins if pin["name"] == "pyodide"), "path": "vendor/pyodide/"},
         "start": [entry(f"vendor/pyodide/{file}") for file in core] + [entry(name)],  # what booting Python downloads
@@ -99,4 +124,21 @@ def _describe(site: Path, lock: dict[str, dict[str, dict[str, str]]]) -> dict[st
             key: {"version": wheel["version"], **entry(f"vendor/pyodide/{wheel['file_name']}")} for key, wheel in lock["packages"].items()
         },
         "libraries": [{key: pin[key] for key in ("name", "version", "license")} for pin in pins],
+        "shell": shell,
+        "headers": HEADERS,
     }
+
+
+def _shell(site: Path, wheels: set[str]) -> Iterator[str]:
+    """What the page is made of, models and optional wheels apart: everything that the service worker keeps."""
+    for path in site.rglob("*"):
+        name = path.relative_to(site).as_posix()
+        if path.is_file() and name != WORKER and not name.startswith("models/") and path.name not in wheels:
+            yield name
+
+
+def _name_build(worker: Path, build_id: str) -> None:
+    """A service worker that differs from the one before is how a browser learns of a new build."""
+    text, count = re.subn(r'^const BUILD = ".*?"', f'const BUILD = "{build_id}"', worker.read_text("utf-8"), flags=re.MULTILINE)
+    assert count == 1, "web/sw.js names its build once"
+    worker.write_text(text, "utf-8")

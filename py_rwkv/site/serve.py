@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 
 from py_rwkv.errors import RwkvError
 
-# The same policy stands in web/index.html for servers that send none; workers only get it from the header.
+# The same policy stands in web/index.html for servers that send none; workers only get it from the header (or from the service worker, which adds it to what
+# it keeps). `connect-src` is wide because models may come from any address that a person gives: from https, and from http where the page itself is on http or
+# the address is this machine. Scripts come from here only, so nobody else can use it; images, frames and styles from elsewhere stay out.
 CSP = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self' https: http: blob:; "
-    "worker-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'"
+    "worker-src 'self'; frame-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
+    "trusted-types rwkv dompurify 'allow-duplicates'"
 )
 HEADERS = {
     "Content-Security-Policy": CSP,
@@ -32,6 +35,8 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".mjs": "text/javascript; charset=utf-8",
     ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+    ".png": "image/png",
     ".wgsl": "text/plain; charset=utf-8",
     ".svg": "image/svg+xml",
     ".wasm": "application/wasm",

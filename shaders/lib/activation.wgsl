@@ -1,10 +1,10 @@
-// Activations by number; py_rwkv/kernels/activation.py has the same list.
+// Activations by number; py_rwkv/kernels/activation.py has the same list. One exp for all: software adapters compute every branch, or compile each one.
 fn activate(kind: u32, v: f32) -> f32 {
-    switch kind {
-        case 1u: { return tanh(clamp(v, -15.0, 15.0)); }  // some drivers return NaN for large arguments
-        case 2u: { return 1.0 / (1.0 + exp(-v)); }
-        case 3u: { let r = max(v, 0.0); return r * r; }
-        case 4u: { return v / (1.0 + exp(-max(v, -80.0))); }  // silu; exp(88) is already infinite
-        default: { return v; }
+    if (kind == 0u) { return v; }
+    if (kind == 3u) {  // relu²
+        let r = max(v, 0.0);
+        return r * r;
     }
+    let s = 1.0 / (1.0 + exp(-clamp(select(v, 2.0 * v, kind == 1u), -80.0, 80.0)));  // exp(88) is already infinite
+    return select(select(s, v * s, kind == 4u), 2.0 * s - 1.0, kind == 1u);  // 1 tanh, 2 sigmoid, 4 silu
 }

@@ -1,2 +1,3 @@
+//!include lib/heads_alone.wgsl
 // One invocation does it all: nothing to wait for.
 fn join() {}

@@ -8,12 +8,3 @@ fn store_keys(at: u32, s: mat4x4<f32>) {
     state[at + 2u * N4] = s[2];
     state[at + 3u * N4] = s[3];
 }
-// Their part of y, which reads the old state; `key`: the 4 keys' place among the C / 4 of a row.
-fn advance_keys(s: ptr<private, mat4x4<f32>>, row: u32, key: u32, v: vec4<f32>) -> vec4<f32> {
-    let r = projected[row * (WIDTH / 4u) + key];
-    let k = projected[row * (WIDTH / 4u) + SEGMENT / 4u + key];
-    let w = decay[row * DYNAMIC * (C / 4u) + key];
-    let old = *s;
-    *s = mat4x4<f32>(old[0] * w.x + k.x * v, old[1] * w.y + k.y * v, old[2] * w.z + k.z * v, old[3] * w.w + k.w * v);
-    return old * r + dot(r * vectors[key], k) * v;
-}

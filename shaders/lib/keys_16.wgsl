@@ -1,23 +1,5 @@
-//!include lib/keys.wgsl
-// 16 keys at a time, in four named variables: indexed arrays would live in memory.
-const KEYS4: u32 = 4u;
-var<private> s0: mat4x4<f32>;
-var<private> s1: mat4x4<f32>;
-var<private> s2: mat4x4<f32>;
-var<private> s3: mat4x4<f32>;
-
-fn hold(at: u32) {
-    s0 = load_keys(at);
-    s1 = load_keys(at + 4u * N4);
-    s2 = load_keys(at + 8u * N4);
-    s3 = load_keys(at + 12u * N4);
-}
-fn release(at: u32) {
-    store_keys(at, s0);
-    store_keys(at + 4u * N4, s1);
-    store_keys(at + 8u * N4, s2);
-    store_keys(at + 12u * N4, s3);
-}
-fn advance(row: u32, key: u32, v: vec4<f32>) -> vec4<f32> {
+//!include lib/keys_hold.wgsl
+//!include lib/keys_step.wgsl
+fn advance(row: u32, key: u32, v: vec4<f32>, lane: u32) -> vec4<f32> {
     return advance_keys(&s0, row, key, v) + advance_keys(&s1, row, key + 1u, v) + advance_keys(&s2, row, key + 2u, v) + advance_keys(&s3, row, key + 3u, v);
 }

@@ -1,7 +1,7 @@
 // LANES neighbouring invocations share a tile; one barrier, then lane l sums the outputs l, l + LANES, …
 var<workgroup> sums: array<Acc, WG>;
 
-fn reduce(lane: u32, local: u32) {
+fn reduce(local: u32) {
     sums[local] = acc;
     workgroupBarrier();
 }

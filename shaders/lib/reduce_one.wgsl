@@ -1,3 +1,3 @@
 // One invocation owns its tile: nothing to reduce.
-fn reduce(lane: u32, local: u32) {}
+fn reduce(local: u32) {}
 fn reduced(i: u32, local: u32) -> f32 { return element(acc, i); }

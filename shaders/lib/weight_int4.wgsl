@@ -2,14 +2,14 @@
 @group(0) @binding(1) var<storage, read> weights: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;  // of two 32-column blocks each: the code of the scale, zero
 
-fn about(block: u32) -> u32 { return scales[block >> 1u] >> ((block & 1u) * 16u); }
+fn facts(block: u32) -> u32 { return scales[block >> 1u] >> ((block & 1u) * 16u); }
 
 // The 16 weights of a chunk, still to be multiplied by the scale of their block: q / 255 - zero / (16 * 255), because unpack4x8unorm divides.
-fn load16(chunk: u32, block: u32) -> mat4x4<f32> {
+fn load16(chunk: u32, about: u32) -> mat4x4<f32> {
     let low = weights[chunk] & vec2<u32>(0x0f0f0f0fu);
     let high = (weights[chunk] >> vec2<u32>(4u)) & vec2<u32>(0x0f0f0f0fu);
-    let zero = vec4<f32>(f32((about(block) >> 8u) & 0xffu) * (1.0 / 4080.0));
+    let zero = vec4<f32>(f32((about >> 8u) & 0xffu) * (1.0 / 4080.0));
     return mat4x4<f32>(
         unpack4x8unorm(low.x) - zero, unpack4x8unorm(high.x) - zero, unpack4x8unorm(low.y) - zero, unpack4x8unorm(high.y) - zero);
 }
-fn load_scale(block: u32) -> f32 { return 255.0 * bitcast<f32>(((about(block) & 0xffu) << 20u) + (111u << 23u)); }
+fn scale(about: u32) -> f32 { return 255.0 * bitcast<f32>(((about & 0xffu) << 20u) + (111u << 23u)); }

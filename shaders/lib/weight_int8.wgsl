@@ -3,7 +3,7 @@
 @group(0) @binding(1) var<storage, read> weights: array<vec4<u32>>;
 
 // The 16 weights of a chunk, still to be multiplied by the scale of their block.
-fn load16(chunk: u32, block: u32) -> mat4x4<f32> {
+fn load16(chunk: u32, about: f32) -> mat4x4<f32> {
     let q = weights[chunk];
     return mat4x4<f32>(unpack4x8snorm(q.x), unpack4x8snorm(q.y), unpack4x8snorm(q.z), unpack4x8snorm(q.w));
 }

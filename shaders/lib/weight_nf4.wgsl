@@ -11,7 +11,7 @@ fn values(packed: u32) -> vec4<f32> {
     return u * (0.638231 + s * (0.069162 + s * (0.473971 + s * (-0.761089 + s * 0.579725))));
 }
 // The 16 weights of a chunk, still to be multiplied by the scale of their block.
-fn load16(chunk: u32, block: u32) -> mat4x4<f32> {
+fn load16(chunk: u32, about: f32) -> mat4x4<f32> {
     let w = weights[chunk];
     return mat4x4<f32>(values(w.x), values(w.x >> 4u), values(w.y), values(w.y >> 4u));
 }

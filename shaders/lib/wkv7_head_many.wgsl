@@ -8,23 +8,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first = batch.entries[group.y].run;
     let run = batch.entries[first];
     if (halted(run.slot)) { return; }
-    let at = (run.slot * C + c) * N4;
+    let at = (run.slot * call.C + c) * N4;
     var s: array<vec4<f32>, N4>;
     for (var n = 0u; n < N4; n++) { s[n] = state[at + n]; }
     for (var row = first; row <= run.last; row++) {
-        let base = row * 6u * C4 + head4;
-        let r_at = row * (WIDTH / 4u) + head4;
+        let base = row * 6u * (call.C / 4u) + head4;
+        let r_at = row * (call.WIDTH / 4u) + head4;
         let v = input(row, 2u, c);
         var sum = vec4<f32>(0.0);
-        for (var n = 0u; n < N4; n++) { sum += s[n] * inputs[base + 3u * C4 + n]; }
+        for (var n = 0u; n < N4; n++) { sum += s[n] * inputs[base + 3u * (call.C / 4u) + n]; }
         let sa = dot(sum, vec4<f32>(1.0));
         sum = vec4<f32>(0.0);
         for (var n = 0u; n < N4; n++) {
-            s[n] = s[n] * inputs[base + n] + sa * inputs[base + 4u * C4 + n] + v * inputs[base + C4 + n];
+            s[n] = s[n] * inputs[base + n] + sa * inputs[base + 4u * (call.C / 4u) + n] + v * inputs[base + (call.C / 4u) + n];
             sum += s[n] * projected[r_at + n];
         }
         let y = dot(sum, vec4<f32>(1.0));
-        let r = row * WIDTH + c;
+        let r = row * call.WIDTH + c;
         shared_y[local] = vec2<f32>(y, projected[r / 4u][r % 4u] * input(row, 1u, c) * vector(5u, c));
         workgroupBarrier();
         var total = vec2<f32>(0.0);  // Σ y, bonus
@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let mean = total.x / f32(N);
         var square = 0.0;
         for (var n = 0u; n < N; n++) { square += (shared_y[n].x - mean) * (shared_y[n].x - mean); }
-        out[row * C + c] = gated(row, c, (y - mean) * inverseSqrt(square / f32(N) + EPS), total.y);
+        out[row * call.C + c] = gated(row, c, (y - mean) * inverseSqrt(square / f32(N) + call.EPS), total.y);
         workgroupBarrier();
     }
     for (var n = 0u; n < N4; n++) { state[at + n] = s[n]; }

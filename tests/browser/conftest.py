@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
-
-from py_rwkv.site.build import build
-from py_rwkv.site.serve import serve
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = [
@@ -22,6 +18,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--no-first-run",
+    "--disable-gpu-compositing",  # the page's own drawing would take SwiftShader's time, too
 ]
 INSTALL = "Run `make test-setup` (Debian: apt-get install chromium)."
 
@@ -35,16 +32,9 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site."""
-    return build(tmp_path_factory.mktemp("site") / "site")
-
-
-@pytest.fixture(scope="session")
-def site_url(site: Path) -> Iterator[str]:
-    """The address of the built site, with a slash at the end."""
-    with serve(site, port=0) as server:
-        yield server.url
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    """Without service workers: keeping the whole page for later is work that only the tests of that need (test_offline.py)."""
+    return {**browser_context_args, "service_workers": "block"}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -29,7 +29,7 @@ WORLD = Config("7", 2, 128, 2, 64, 512, 300, {"w": 24, "a": 40, "v": 20, "g": 72
 @pytest.fixture(scope="module")
 def demo(browser: Browser, site_url: str) -> Iterator[Page]:
     """A page with the demo loaded through `window.rwkv`, shared by the tests of this file."""
-    page = browser.new_page()
+    page = browser.new_page(service_workers="block")
     page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")

@@ -15,7 +15,8 @@ from playwright.sync_api import Page
 from tiny_model import CONFIG
 
 from py_rwkv.hooks import Callback, Hook, Insert, elementwise
-from py_rwkv.models.builder import SOFTWARE, Limits, prefill_tuning
+from py_rwkv.models.builder import Limits
+from py_rwkv.models.tuning import SOFTWARE, prefill_tuning
 from py_rwkv.program import Run, Step
 from py_rwkv.runtime.programs import build_programs, device_buffers
 from py_rwkv.runtime.upload import plan

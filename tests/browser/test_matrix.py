@@ -36,7 +36,7 @@ LOGITS = """async ([url, quantization, tokens]) => {
 @pytest.fixture(scope="module")
 def open_page(browser: Browser, site_url: str) -> Iterator[Page]:
     """One page for all: every load replaces the model before it."""
-    page = browser.new_page()
+    page = browser.new_page(service_workers="block")
     page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")
@@ -64,10 +64,11 @@ def test_every_encoding_is_in_the_matrix() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_encoding_of_every_version(open_page: Page, site: Path, site_url: str, version: str) -> None:
+def test_encodings_of_every_version(open_page: Page, site: Path, site_url: str, version: str) -> None:
+    """Both strategies for V7, one of them for each older version. (tests/gpu/test_matrix.py has all of all.)"""
     weights = official(version)
     (site / f"v{version}.pth").write_bytes(save(weights))
-    for strategy in STRATEGIES:
+    for strategy in STRATEGIES if version == "7" else [STRATEGIES[VERSIONS.index(version) % 2]]:
         found = logits_in(open_page, f"{site_url}v{version}.pth", strategy, TOKENS)
         expected = finished(on_numpy(weights, strategy))
         assert np.abs(found - expected).max() < 3e-3 * np.abs(expected).max(), strategy

@@ -47,6 +47,7 @@ def test_first_visit_chat_and_second_visit(page: Page, site_url: str) -> None:
     page.wait_for_selector("html[data-state=ready]")  # by itself: the model is stored
     assert not [url for url in requests if url.endswith(".safetensors")]
     page.get_by_test_id("new-chat").click()
+    expect(page.locator(ANSWER)).to_have_count(0)
     assert "Paris" in ask(page, "What is the capital of France?")
 
 
@@ -81,10 +82,16 @@ def test_language_and_theme(page: Page, site_url: str) -> None:
 
 
 def test_both_languages_have_the_same_strings() -> None:
-    english, chinese = (json.loads((web_dir() / f"i18n/{n}.json").read_text("utf-8")) for n in ("en", "zh"))
-    assert english.keys() == chinese.keys()
-    for key, text in english.items():
-        assert sorted(re.findall(r"\{\w+\}", str(text))) == sorted(re.findall(r"\{\w+\}", str(chinese[key]))), key
+    folders = [web_dir() / "i18n" / language for language in ("en", "zh")]
+    parts = re.findall(r'"(\w+)"', re.search(r"(?s)const PARTS = \[(.*?)\]", (web_dir() / "app/i18n.js").read_text("utf-8"))[1])  # type: ignore[index]
+    assert all({path.stem for path in folder.iterdir()} == set(parts) for folder in folders)
+    seen: set[str] = set()
+    for part in parts:
+        english, chinese = (json.loads((folder / f"{part}.json").read_text("utf-8")) for folder in folders)
+        assert english.keys() == chinese.keys() and not seen & english.keys(), part
+        seen |= english.keys()
+        for key, text in english.items():
+            assert sorted(re.findall(r"\{\w+\}", text)) == sorted(re.findall(r"\{\w+\}", chinese[key])), key
 
 
 @pytest.mark.parametrize("width", [390, 1280])

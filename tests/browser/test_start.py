@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page
 
 TOKENS = [24281, 59, 4571, 261]
@@ -52,22 +53,23 @@ def kept(page: Page, change: str = "") -> dict[str, Any]:
 def test_a_second_visit_begins_at_the_snapshot_and_a_bad_one_is_replaced(page: Page, site: Path, site_url: str) -> None:
     first = visit(page, site_url)
     whole = kept(page)
+    near = pytest.approx(first["logits"], abs=1e-3)  # a prompt that comes early may run through the other program
     assert not first["snapshot"] and "pipelines demo" in whole["names"]
     second = visit(page, site_url)
-    assert second["snapshot"] and second["logits"] == first["logits"]
+    assert second["snapshot"] and second["logits"] == near
     assert (
         page.evaluate("rwkv.load('demo', { device: 'numpy' }).then((info) => info.device.kind)") == "numpy"
     )  # extensions load into it too
 
     kept(page, "flip")
     third = visit(page, site_url)
-    assert not third["snapshot"] and third["logits"] == first["logits"]
+    assert not third["snapshot"] and third["logits"] == near
     assert kept(page) == whole
 
     build = json.loads((site / "build.json").read_text("utf-8"))
     build["start"][0]["sha256"] = "0" * 64
     page.context.route("**/build.json", lambda route: route.fulfill(json=build))
     fourth = visit(page, site_url)
-    assert not fourth["snapshot"] and fourth["logits"] == first["logits"]
+    assert not fourth["snapshot"] and fourth["logits"] == near
     assert kept(page)["key"] != whole["key"]
     assert visit(page, site_url)["snapshot"]

@@ -35,7 +35,7 @@ def test_slots(page: Page, site_url: str) -> None:
             const { Gpu } = await import("./engine/gpu.js");
             const gpu = await Gpu.create();
             const buffers = [["a", 24], ["b", 12]].map(([name, bytes]) => ({ name, bytes, role: "state", words: [] }));
-            await gpu.allocate([{ name: "p", pipelines: [], buffers, calls: [], stepBytes: 16 }]);
+            await gpu.allocate([{ name: "p", pipelines: [], buffers, calls: [], blocks: [], stepBytes: 16 }]);
             gpu.write("a", 0, new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]));
             gpu.write("b", 0, new Uint8Array([9, 9, 9, 9]));
             gpu.copy([["a", 0, 16, 8], ["b", 0, 4, 4]]);

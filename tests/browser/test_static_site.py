@@ -41,7 +41,9 @@ try { new Function("return 1"); } catch { refused = true; }
 postMessage({ small: small.toJs(), total, refused, at });
 """
 PAGE = """
-const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+const policy = globalThis.trustedTypes?.createPolicy("rwkv", { createScriptURL: (url) => url });
+const url = new URL("worker.js", import.meta.url).href;
+const worker = new Worker(policy?.createScriptURL(url) ?? url, { type: "module" });
 window.answer = new Promise((resolve, reject) => {
   worker.onmessage = (event) => resolve(event.data);
   worker.onerror = (event) => reject(new Error(event.message));

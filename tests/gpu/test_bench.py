@@ -11,12 +11,14 @@ import pytest
 from kernel_cases import assert_same, inputs_for, one_call, uploads_for
 
 from py_rwkv.bench import ceiling, models
+from py_rwkv.bench.measure import Plan, bench, draw
 from py_rwkv.bench.profile import groups, profile
 from py_rwkv.bench.timestamps import TimedDevice
 from py_rwkv.checkpoint.convert import load_model
 from py_rwkv.devices.numpy_device import NumpyDevice
 from py_rwkv.devices.wgpu_device import WgpuDevice
 from py_rwkv.kernels.base import Kernel
+from py_rwkv.native import open_model
 from py_rwkv.program import Program, Run, Step
 from py_rwkv.runtime.programs import build_programs
 
@@ -55,6 +57,24 @@ def test_every_empty_dispatch_runs(wgpu_device: WgpuDevice) -> None:
 def test_the_ceiling_is_a_ceiling(wgpu_device: WgpuDevice) -> None:
     found = asyncio.run(ceiling.measure(wgpu_device, most=1 << 20, repeat=1))
     assert min(found.read_gb_s, found.copy_gb_s, found.roundtrip_us) > 0 and found.dispatch_us >= 0
+
+
+def test_tokens_drawn_on_the_device(wgpu_device: WgpuDevice) -> None:
+    """Each has its time, the state has seen all that were fed, and the report has their speed beside that of single steps."""
+
+    async def run() -> tuple[list[float], int, dict[str, Any]]:
+        with models.materialized("random:6:2x64:100") as path:
+            engine = await open_model(path, wgpu_device, quantization="nf4")
+        session = engine.session()
+        seconds = await draw(session, 9, token=3)
+        fed = len(session.tokens)
+        session.close()
+        return seconds, fed, await bench(engine, Plan(prefill=3, decode=4, repeat=1), ceiling.Ceiling(10, 8, 1, 100))
+
+    seconds, fed, report = asyncio.run(run())
+    assert len(seconds) == fed == 9 and min(seconds) > 0
+    best = max(report["draw_tok_s"], report["decode_tok_s"])
+    assert report["of_limits"]["copy"] == pytest.approx(best * report["bytes_per_token"] / 8e9)
 
 
 @pytest.mark.parametrize("stamps", [True, False])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_cases import CASES, IDS, STEPS, assert_same, inputs_for, one_call, steps_for, uploads_for
+from kernel_cases import CASES, IDS, STEPS, assert_same, fitted, inputs_for, one_call, steps_for, uploads_for
 
 from py_rwkv.devices.numpy_device import NumpyDevice
 from py_rwkv.devices.wgpu_device import WgpuDevice
@@ -36,7 +36,7 @@ async def read(device: Any, name: str, nbytes: int) -> bytes:
 @pytest.mark.parametrize("step_name", STEPS)
 @pytest.mark.parametrize(("kernel", "case"), CASES, ids=IDS)
 def test_kernel_matches_its_reference(wgpu_device: WgpuDevice, kernel: Kernel, case: dict[str, Any], step_name: str) -> None:
-    rng = np.random.default_rng()
+    rng, case = np.random.default_rng(), fitted(case, wgpu_device.features.subgroups)
     step = steps_for(case, rng)[step_name]
     arrays = inputs_for(kernel, case, step, rng)
     expected = asyncio.run(run_on(NumpyDevice(), kernel, case, step, arrays))

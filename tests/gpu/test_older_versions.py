@@ -14,7 +14,7 @@ from models import engine_of, loaded
 
 from py_rwkv.devices.numpy_device import NumpyDevice
 from py_rwkv.devices.wgpu_device import WgpuDevice
-from py_rwkv.models.builder import HARDWARE, SOFTWARE
+from py_rwkv.models.tuning import HARDWARE, SOFTWARE
 from py_rwkv.native import _Ready
 from py_rwkv.program import Run, Step
 from py_rwkv.runtime.engine import Engine

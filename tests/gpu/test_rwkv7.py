@@ -14,8 +14,8 @@ from tiny_model import weights
 
 from py_rwkv.devices.numpy_device import NumpyDevice
 from py_rwkv.devices.wgpu_device import WgpuDevice
-from py_rwkv.models.builder import HARDWARE, SOFTWARE
 from py_rwkv.models.config import Config
+from py_rwkv.models.tuning import HARDWARE, SOFTWARE
 from py_rwkv.native import open_model
 
 KINDS = ("numpy", "software", "hardware")

@@ -17,7 +17,7 @@ from py_rwkv.checkpoint.state_file import Kind, State, decode_state
 from py_rwkv.checkpoint.time_state import open_state
 from py_rwkv.devices.numpy_device import NumpyDevice
 from py_rwkv.devices.wgpu_device import WgpuDevice
-from py_rwkv.models.builder import SOFTWARE
+from py_rwkv.models.tuning import SOFTWARE
 from py_rwkv.runtime.session import Session
 
 CONFIGS = {"7": CONFIG} | {version: OLDER[version] for version in ("4", "5.2", "6")}

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from models import finished
 
 from py_rwkv.bench import ceiling, models, peer
-from py_rwkv.bench.measure import Plan, Samples
+from py_rwkv.bench.measure import Plan, Samples, bench, plan_of
 from py_rwkv.bench.profile import groups, profile
-from py_rwkv.checkpoint.convert import load_model
+from py_rwkv.checkpoint.convert import load_model, open_weights
 from py_rwkv.checkpoint.export import write_safetensors
 from py_rwkv.cli import main
 from py_rwkv.devices.numpy_device import NumpyDevice
 from py_rwkv.errors import RwkvError
 from py_rwkv.models.builder import Limits
 from py_rwkv.models.config import detect
+from py_rwkv.native import open_model
 from py_rwkv.program import Run, Step
 from py_rwkv.runtime.programs import build_programs
 
@@ -102,17 +107,46 @@ def test_the_peer_s_bytes_per_token(quant: str, megabytes: int) -> None:
 def test_figures_of_rounds() -> None:
     samples = Samples()
     for scale in (1, 2, 6):
-        samples.add(0.5 * scale, [0.1 * scale, 0.3 * scale])
+        samples.add(0.5 * scale, [0.1 * scale, 0.3 * scale], [0.05 * scale] * 2)
     figures = samples.figures(100)
     assert figures["prefill_tok_s"] == 100 and figures["first_token_ms"] == 1000
     assert figures["decode_tok_s"] == pytest.approx(1 / 0.4)  # the second round: 2 tokens in 0.8 s
+    assert figures["draw_tok_s"] == pytest.approx(10)
     assert figures["decode_ms"] == pytest.approx({"p50": 600, "p99": 1800, "min": 100})
 
 
-@pytest.mark.parametrize(("name", "value"), [("prefill", 0), ("decode", -1), ("repeat", 0), ("batches", (1, 129)), ("contexts", (0,))])
+BAD = [("prefill", 0), ("decode", -1), ("repeat", 1.5), ("batches", (1, 129)), ("contexts", (0,)), ("prefills", (4, None))]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
 def test_a_plan_within_bounds(name: str, value: Any) -> None:
     with pytest.raises(RwkvError, match="whole number from 1"):
         Plan(**{name: value})
+
+
+def test_a_plan_from_json() -> None:
+    assert plan_of({"decode": 8, "batches": [1, 4]}) == Plan(decode=8, batches=(1, 4))
+    with pytest.raises(RwkvError, match="repeats"):
+        plan_of({"repeats": 3})
+
+
+def test_parts_come_as_they_are_done_and_it_can_be_stopped() -> None:
+    parts: dict[str, Any] = {}
+    with models.materialized(TINY) as path:
+        engine = finished(open_model(path, "cpu"))
+    plan, turns = Plan(prefill=5, decode=4, repeat=1, batches=(1, 2), contexts=(9,), prefills=(3, 40)), iter(range(30))
+    done = asyncio.run(bench(engine, plan, event=lambda name, value: parts.update({name: value})))
+    assert list(parts) == ["model", "alone", "prefills", "batches", "contexts"]
+    assert {**parts["model"], **parts["alone"], **{name: parts[name] for name in ("prefills", "batches", "contexts")}} == done
+    assert [p["prompt_tokens"] for p in done["prefills"]] == [3, 40] and done["contexts"][0]["to_fresh"] > 0
+    with pytest.raises(RwkvError) as error:
+        asyncio.run(bench(engine, plan, cancel=lambda: next(turns) > 20))
+    assert error.value.code == "cancelled"
+    with pytest.raises(RwkvError) as error:
+        asyncio.run(bench(engine, Plan(prefill=2, decode=1, repeat=1, batches=(9,))))
+    assert error.value.code == "no-free-slot"
+    sessions = [engine.session() for _ in range(engine.slots)]  # whatever ended it gave all slots back
+    assert len(sessions) == engine.slots
 
 
 def test_limits() -> None:
@@ -203,6 +237,54 @@ def test_the_peer_runs_what_it_is_asked_to(fake_peer: None) -> None:
         with pytest.raises(RwkvError) as error:
             running.round([1] * 41, 0)
     assert error.value.code == "peer-failed" and "status 3" in str(error.value)
+
+
+def test_the_race(tmp_path: Path) -> None:
+    """The script in one call, on numpy, without the peer: every case with its figures, what does not fit with its reason."""
+    script, out = Path(__file__).parents[2] / "build_scripts" / "bench_race.py", tmp_path / "race.json"
+    words = ["--models", "6:2x64:50", "7:1x64:50", "6:1000x9984", "--quants", "int8", "nf4", "--device", "cpu", "--no-peer"]
+    run = subprocess.run(
+        [sys.executable, script, *words, "--prefill", "6", "--decode", "3", "--repeat", "1", "--out", out], capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    race = json.loads(out.read_text("utf-8"))
+    assert (race["adapter"], race["kind"], race["targets"]["decode"]) == ("numpy", "software", 4)
+    found = [(c["version"], c["shape"], c["quant"], c["prompt_tokens"]) for c in race["cases"]]
+    assert found == [("6", "2x64", "int8", 6), ("6", "2x64", "nf4", 6), ("7", "1x64", "int8", 6), ("7", "1x64", "nf4", 6)]
+    for case in race["cases"]:
+        assert case["of_limits"]["copy"] == pytest.approx(
+            case["decode_tok_s"] * case["bytes_per_token"] / race["ceiling"]["copy_gb_s"] / 1e9
+        )
+    assert [(s["model"], s["quant"]) for s in race["skipped"]] == [("6:1000x9984", "all")] and "GB" in race["skipped"][0]["reason"]
+    assert run.stdout.count("| V6 2x64 |") == 2 and "skipped 6:1000x9984" in run.stdout
+
+
+def test_what_the_race_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "build_scripts")
+    race = importlib.import_module("bench_race")
+    ratios = {"decode": 1.5, "draw": 2.5, "prefill": 1.0}
+    case = {"shape": "24x2048", "quant": "int8", "of_limits": {"copy": 0.7}, "against": {"ratios": ratios}}
+    judged = race.verdicts(case, race.TARGETS["gpu"])
+    assert {name: (v["found"], v["pass"]) for name, v in judged.items()} == {
+        "decode": (2.5, True),
+        "prefill": (1.0, False),
+        "of_copy": (0.7, True),
+    }
+    assert race.verdicts({**case, "quant": "nf4"}, race.TARGETS["gpu"]).keys() == {"decode", "prefill"}
+    assert race.verdicts({"shape": "12x768", "quant": "f16", "of_limits": {"copy": 0.1}}, race.TARGETS["gpu"]) == {}
+
+
+def test_a_gguf_for_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What write_gguf.py writes for wllama is read back as the model it was: names and layouts are llama.cpp's, matrices within Q8_0's error."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "build_scripts")
+    write = importlib.import_module("write_gguf").write
+    with models.materialized("random:7:2x64:300") as path:
+        write(path, tmp_path / "m.gguf")
+        first, second = open_weights(path), open_weights(tmp_path / "m.gguf")
+        assert detect(first.shapes) == detect(second.shapes)
+        for name in second.shapes:  # llama.cpp has no v0 to v2 in the first layer
+            a, b = (np.frombuffer(c.read(name, 0, c.shapes[name][0]), kind).astype("f4") for c, kind in ((first, "<f2"), (second, "<f4")))
+            assert np.abs(a - b).max() <= np.abs(a).max() / 250, name
 
 
 def test_a_peer_that_is_missing_or_cannot(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fake_peer: None) -> None:

@@ -104,6 +104,23 @@ def test_a_request_is_checked_and_completed_by_the_defaults() -> None:
     assert parse_request({"messages": parts}, DEFAULTS).pieces == ("System: x\n\n", "User: ab\n\nAssistant:")
 
 
+def test_a_thought_in_the_history_brings_its_question_as_it_was_asked() -> None:
+    answer = {"role": "assistant", "content": "b", "reasoning_content": "hm"}
+    for own, thinking, asked in (
+        (None, "short", "a (think a bit)"),
+        ("long", "short", "a (think a lot)"),
+        (None, None, "a"),
+        ("none", "long", "a"),
+    ):
+        turns = [messages("a")[0], {**answer, "thinking": own}, messages("c")[0]]
+        request = parse_request({"messages": turns, "template": "g1", "thinking": thinking}, DEFAULTS)
+        assert request.pieces[:3] == (f"User: {asked}\n\nAssistant:", " <think", ">hm</think>\nb\n\n")
+    assert request.stops == TEMPLATES["g1"].stops  # not those of the model's own template
+    dropped = parse_request({"messages": [*messages("a", "b", "c")], "template": "g1", "thinking": "long"}, DEFAULTS)
+    assert dropped.pieces == ("User: a\n\nAssistant:", " b\n\n", "User: c (think a lot)\n\nAssistant:", " <think")
+    assert (dropped.marks, dropped.before, dropped.thinks) == ((0, 3), " <think", True)
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"temperature": "hot"}, "temperature"),
     ({"stream": 1}, "stream"),
@@ -125,6 +142,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"messages": None}, "the request"),
     ({"messages": None, "prompt": 3}, "prompt"),
     ({"model": 3}, "model"),
+    ({"messages": [{"role": "assistant", "content": "a", "reasoning_content": 3}]}, "messages[0].reasoning_content"),
+    ({"continue": True}, "messages[0].role"),
+    ({"continue": 1}, "continue"),
+    ({"template": {"user": "{}"}}, "template.answer"),
+    ({"state": 3}, "state"),
 ]
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import struct
+from array import array
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from py_rwkv.checkpoint.layout import layout
 from py_rwkv.errors import RwkvError
+from py_rwkv.kernels.base import call_block
 from py_rwkv.models import emit
-from py_rwkv.models.builder import HARDWARE, SOFTWARE, Builder, Limits, prefill_tuning
+from py_rwkv.models.builder import Builder, Limits
 from py_rwkv.models.config import Config
-from py_rwkv.program import MAX_ROWS, Program, Run, Step
+from py_rwkv.models.tuning import HARDWARE, SOFTWARE, prefill_tuning
+from py_rwkv.program import BLOCK_BYTES, MAX_ROWS, Program, Run, Step
 from py_rwkv.quant import ENCODINGS
 from py_rwkv.runtime.programs import MAX_OUTPUTS
 from py_rwkv.runtime.upload import plan
@@ -128,8 +132,22 @@ def test_program_can_be_printed_and_sent() -> None:
     p = program(DEMO)
     assert "layer.5.ffn.value" in str(p) and "53 dispatches, 8.0 per layer" in str(p)
     wire = p.to_wire()
-    assert len(wire["calls"]) == p.dispatches and len(wire["pipelines"]) <= 20
+    assert len(wire["calls"]) == p.dispatches and len(wire["pipelines"]) <= 10
     assert all(call[0] < len(wire["pipelines"]) and max(call[1]) < len(wire["buffers"]) for call in wire["calls"])
+
+
+def test_calls_of_other_sizes_share_their_pipelines() -> None:
+    """What a call's sizes are lies in its uniform block, in the order of the shader's `struct Call`."""
+    small, large = program(DEMO), program(replace(DEMO, embd=512, ffn=1536, heads=8, layers=2))
+    codes = [{p["code"] for p in q.to_wire()["pipelines"]} for q in (small, large)]
+    assert codes[0] == codes[1]
+    wire = small.to_wire()
+    blocks = memoryview(array("I", wire["blocks"])).cast("B")
+    for call, (_, _, _, at) in zip(small.calls, wire["calls"], strict=True):
+        block = call_block(call.kernel, call.constants)
+        assert at % BLOCK_BYTES == 0 and blocks[at : at + len(block)] == block
+        if call.kernel == "matmul":
+            assert struct.unpack("<2I", block[:8]) == (call.constants["M"], call.constants["K"])
 
 
 @pytest.mark.parametrize("config", [DEMO, *OLDER.values()], ids=lambda c: c.version)

@@ -10,13 +10,17 @@ export class Composer {
   /**
    * @param {(text: string) => void} onSend
    * @param {() => void} onStop
+   * @param {(text: string) => void} onDraft the text changed
    */
-  constructor(onSend, onStop) {
+  constructor(onSend, onStop, onDraft) {
     this.onSend = onSend;
     this.area = /** @type {HTMLTextAreaElement} */ (byId("composer"));
     this.sendButton = /** @type {HTMLButtonElement} */ (byId("send"));
     this.stopButton = /** @type {HTMLButtonElement} */ (byId("stop"));
-    this.area.addEventListener("input", () => this.draw());
+    this.area.addEventListener("input", () => {
+      this.draw();
+      onDraft(this.area.value);
+    });
     this.area.addEventListener("keydown", (event) => {
       const composing = event.isComposing || event.keyCode === 229; // Safari ends the composition before it tells of the Enter
       if (event.key !== "Enter" || event.shiftKey || event.ctrlKey || event.altKey || event.metaKey || composing) return;
@@ -29,9 +33,19 @@ export class Composer {
     });
     this.stopButton.addEventListener("click", onStop);
     document.addEventListener("keydown", (event) => {
-      const elsewhere = document.querySelector("dialog[open], [popover]:popover-open");
-      if (event.key === "Escape" && this.state === "busy" && !event.isComposing && !elsewhere) onStop();
+      const elsewhere = document.querySelector("dialog[open], [popover]:popover-open, [data-drawer]");
+      if (event.key === "Escape" && !event.shiftKey && this.state === "busy" && !event.isComposing && !elsewhere) onStop();
     });
+  }
+
+  /** What was written here before. @param {string} text */
+  setText(text) {
+    this.area.value = text;
+    this.draw();
+  }
+
+  get empty() {
+    return !this.area.value;
   }
 
   send() {

@@ -1,5 +1,5 @@
 // @ts-check
-// Every string a person reads: web/i18n/<language>.json, errors.json for coded errors, and numbers as the language writes them.
+// Every string a person reads: web/i18n/<language>/<part>.json, errors.json for coded errors, and numbers as the language writes them.
 // Fixed text hangs on elements (data-t, data-t-label, data-t-placeholder) and changes with the language by itself; what is computed registers with onLanguage.
 
 import { byId, remember } from "./dom.js";
@@ -7,7 +7,22 @@ import { byId, remember } from "./dom.js";
 /** @typedef {import("./types.js").PageError} PageError */
 /** @typedef {Record<string, string | number>} Fields */
 
-/** @type {Record<string, Record<string, string>>} */
+/** The files of texts; a key is in one of them. */
+const PARTS = [
+  "page",
+  "faults",
+  "chat",
+  "conversations",
+  "settings",
+  "prompting",
+  "personas",
+  "completion",
+  "models",
+  "info",
+  "inside",
+  "bench",
+];
+/** The texts of a language that was loaded. @type {Record<string, Record<string, string>>} */
 const tables = {};
 /** @type {Promise<Record<string, Record<string, [string, string]>>> | undefined} */
 let errors;
@@ -76,18 +91,26 @@ function apply() {
   for (const listener of listeners) listener();
 }
 
-/** Load both languages (a few KB each), wire the button, translate the page. */
+/** The texts of a language, once. @param {string} name */
+async function loadTexts(name) {
+  tables[name] ??= Object.assign({}, ...(await Promise.all(PARTS.map((part) => readJson(`${name}/${part}.json`)))));
+}
+
+/** Load the texts of the language that is shown, wire the button, translate the page. The other language follows, so that changing it waits for nothing. */
 export async function startLanguage() {
-  await Promise.all(["en", "zh"].map(async (name) => (tables[name] = await readJson(`${name}.json`))));
+  const shown = language() === "zh" ? "zh" : "en";
+  await loadTexts(shown);
   const system = navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
-  byId("language").addEventListener("click", () => {
+  byId("language").addEventListener("click", async () => {
     const next = language() === "zh" ? "en" : "zh";
+    await loadTexts(next);
     remember("language", next === system ? null : next);
     document.documentElement.lang = next;
     apply();
   });
   apply();
   void loadErrors();
+  setTimeout(() => void loadTexts(shown === "zh" ? "en" : "zh").catch(() => undefined), 2000);
 }
 
 /** The texts of coded errors; without the file the English text that the error carries has to do. */
@@ -121,10 +144,19 @@ export function asPageError(thrown) {
  */
 export function errorText(error) {
   const texts = errorTable[error.code]?.[language()];
-  if (texts) return { message: fill(texts[0], error.details), hint: fill(texts[1], error.details) };
+  const { details } = error;
+  if (texts) return { message: fill(sizes(texts[0], details), details), hint: fill(sizes(texts[1], details), details) };
   if (error.code === "internal")
     return { message: t("error.unknown", { reason: error.message }), hint: error.hint || t("error.unknown.hint") };
   return { message: error.message, hint: error.hint };
+}
+
+/** How much was needed, and how much there is, as people read it. @param {string} text @param {Record<string, unknown>} details */
+function sizes(text, details) {
+  if (typeof details.need !== "number") return text;
+  return text.replace(/\{(need|limit|free)\}( more)?(?: (?:bytes|字节))?/g, (whole, name, more = "") =>
+    typeof details[name] === "number" ? bytes(Number(details[name])) + more : whole,
+  );
 }
 
 /** @param {number} value @param {number} [digits] */

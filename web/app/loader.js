@@ -23,7 +23,12 @@ export class LoaderView {
   title = "";
   shown = 0;
 
-  constructor() {
+  /** Why nothing happens at the moment. @type {Progress["waiting"]} */
+  waiting;
+
+  /** @param {import("./types.js").PageEngine} engine */
+  constructor(engine) {
+    byId("pause").addEventListener("click", () => engine.pause(this.waiting?.reason !== "paused"));
     onLanguage(() => this.draw());
   }
 
@@ -34,13 +39,17 @@ export class LoaderView {
    */
   start(title, numpy) {
     this.phases = new Map(Object.entries(WEIGHTS).map(([name, weight]) => [name, { weight }]));
-    Object.assign(this, { current: "python", numpy, title, shown: 0 });
+    Object.assign(this, { current: "python", numpy, title, shown: 0, waiting: undefined });
     this.draw();
   }
 
   /** @param {Progress} progress */
   update(progress) {
     if (!this.phases.size) this.start(this.title, this.numpy);
+    if ("waiting" in progress) {
+      this.waiting = progress.waiting;
+      return this.draw();
+    }
     const phase = this.phases.get(progress.phase);
     if (!phase) return this.draw(); // "ready": the state event changes the screen
     if (progress.phase === "convert" && !this.phases.get("download")?.started) this.phases.delete("download"); // a file that is here
@@ -100,7 +109,25 @@ export class LoaderView {
     if (line.textContent !== phaseText) line.textContent = phaseText;
     line.dataset.phase = this.current;
     byId("phase-numbers").textContent = this.#numbers(this.phases.get(this.current)?.last);
+    this.#drawPause();
     byId("phases").replaceChildren(...seen.map(([name, phase]) => this.#row(name, phase)));
+  }
+
+  /** What can be paused: what fetches or converts. */
+  #drawPause() {
+    const lasting = ["download", "convert"].some((name) => {
+      const phase = this.phases.get(name);
+      return phase?.started !== undefined && phase.took === undefined && !phase.last?.fromCache;
+    });
+    const reason = this.waiting?.reason;
+    byId("pause").hidden = !lasting;
+    byId("pause").textContent = t(reason === "paused" ? "loading.continue" : "loading.pause");
+    byId("load-kept").hidden = !lasting || reason === "paused";
+    byId("load-kept").textContent = t("loading.kept");
+    const line = byId("load-waiting");
+    line.hidden = !reason;
+    const text = reason ? t(`loading.${reason}`, { time: duration((this.waiting?.ms ?? 0) / 1000) }) : "";
+    if (line.textContent !== text) line.textContent = text;
   }
 
   /** @param {string} name @param {PhaseState} phase */

@@ -3,14 +3,25 @@
 
 import { Engine } from "../engine/client.js";
 import { Chat } from "./chat.js";
+import { Actions } from "./conversations/actions.js";
+import { Library } from "./conversations/library.js";
+import { Overview } from "./conversations/overview.js";
+import { Sidebar } from "./conversations/sidebar.js";
 import { byId } from "./dom.js";
+import { choices, Faults } from "./faults.js";
 import { asPageError, bytes, language, onLanguage, startLanguage, t } from "./i18n.js";
 import { InfoPanel } from "./info.js";
+import { startInside } from "./inside/start.js";
 import { LoaderView } from "./loader.js";
 import { ModelsDialog } from "./models.js";
 import { ErrorView, NoWebgpuView } from "./problem.js";
-import { Settings } from "./settings.js";
+import { startPrompting } from "./prompting/start.js";
+import { registerShortcut, startShortcuts } from "./shortcuts.js";
+import { panel, startTools } from "./slots.js";
+import { startOffline } from "./offline.js";
+import { startTabs } from "./tabs.js";
 import { startTheme } from "./theme.js";
+import { toast } from "./toast.js";
 
 /** @typedef {import("./types.js").PageEngine} PageEngine */
 /** @typedef {import("./types.js").LoadSource} LoadSource */
@@ -32,22 +43,28 @@ class Page {
   last = { source: DEMO };
   /** @type {Screen} */
   screen = "boot";
-  /** Which model the conversation on the page is with. @type {string | undefined} */
+  /** Which model answers. @type {string | undefined} */
   talking;
 
-  /** @param {PageEngine} engine */
-  constructor(engine) {
+  /** @param {PageEngine} engine @param {Library} library */
+  constructor(engine, library) {
     this.engine = engine;
-    this.loader = new LoaderView();
+    this.loader = new LoaderView(engine);
     this.errors = new ErrorView();
     this.noWebgpu = new NoWebgpuView();
-    this.settings = new Settings();
     this.panel = new InfoPanel(engine);
-    this.models = new ModelsDialog((source, conversion) => void this.load(source, undefined, conversion));
-    this.chat = new Chat(engine, {
-      sampling: () => this.settings.values(),
+    this.models = new ModelsDialog(engine, (source, conversion) => void this.load(source, undefined, conversion));
+    this.prompts = startPrompting(engine, library);
+    const { prompting } = this.prompts;
+    this.chat = new Chat(engine, library, {
+      sampling: () => prompting.answering,
+      fresh: () => prompting.begin(),
+      suggestions: () => prompting.suggestions,
       recover: () => this.again(),
     });
+    this.#arrangeConversations(library);
+    startInside(engine, this.chat, library, this.panel);
+    this.faults = new Faults(engine, () => ({ what: this.last, name: this.nameOf(this.last.source) }));
     engine.addEventListener("state", () => this.onState());
     engine.addEventListener("progress", (event) => this.loader.update(/** @type {CustomEvent} */ (event).detail));
     engine.addEventListener("error", (event) => this.onError(/** @type {CustomEvent} */ (event).detail));
@@ -60,6 +77,21 @@ class Page {
     wireDialogs(this.models);
   }
 
+  /** The list beside the chat, the tree of branches, what can be done by menu and by keyboard. @param {Library} library */
+  #arrangeConversations(library) {
+    const overview = new Overview(this.chat);
+    /** @type {Sidebar} */
+    let sidebar; // the actions are part of it, and it is part of the actions
+    const actions = new Actions(this.chat, library, { rename: (id) => sidebar.rename(id), overview: () => overview.open() });
+    sidebar = new Sidebar(library, this.chat, (button, id) => actions.menu(button, id));
+    actions.registerShortcuts({ search: () => sidebar.search(), toggle: () => sidebar.toggle() });
+    registerShortcut({ id: "settings", keys: "mod+shift+E", label: "shortcuts.settings", run: () => byId("settings-open").click() });
+    startShortcuts(() => this.screen === "chat");
+    startTools();
+    byId("panel-close").addEventListener("click", () => panel.close());
+    this.prompts.follow(this.chat, () => sidebar.closeDrawer());
+  }
+
   /** Ask what this browser can do, and show the first screen; a model that is already here starts by itself. */
   async start() {
     try {
@@ -67,10 +99,21 @@ class Page {
     } catch (thrown) {
       return this.fail(thrown);
     }
-    this.models.set(this.catalogue, this.probe.stored);
+    await this.models.set(this.catalogue, this.probe);
     if (this.engine.status().state !== "idle") return this.onState(); // somebody called window.rwkv.load() meanwhile
-    if (this.probe.webgpu.available && this.probe.stored[DEMO]) return void this.load(DEMO);
+    const ended = await Faults.ended();
+    if (ended) Faults.tell(this.#situation(ended.what, ended.name));
+    else if (this.probe.webgpu.available && this.models.latest) {
+      const { source, conversion } = this.models.latest;
+      return void this.load(source, undefined, conversion);
+    }
     this.home();
+  }
+
+  /** @param {Page["last"]} what @param {string} name @returns {import("./faults.js").Situation} */
+  #situation(what, name) {
+    const again = (/** @type {Page["last"]} */ { source, device, conversion }) => void this.load(source, device, conversion);
+    return { what, name, again, catalogue: this.catalogue };
   }
 
   again() {
@@ -100,12 +143,12 @@ class Page {
     this.loading?.abort();
     const loading = (this.loading = new AbortController());
     this.last = what;
-    this.chat.running?.abort();
+    this.chat.stopAll();
     this.loader.start(conversion?.name || this.nameOf(source), device === "numpy");
     this.show("loading");
     try {
       await before;
-      await this.engine.load(source, { signal: loading.signal, device, ...conversion });
+      await this.engine.load(source, { signal: loading.signal, device, share: true, ...conversion });
       if (this.loading !== loading) return false; // another load took its place
       this.loading = undefined;
       this.onState();
@@ -127,7 +170,7 @@ class Page {
   /** After a cancelled load: part of the model may be stored by now. */
   async returnHome() {
     this.probe = await this.engine.probe().catch(() => this.probe);
-    this.models.set(this.catalogue, this.probe.stored);
+    this.models.set(this.catalogue, this.probe);
     this.home();
   }
 
@@ -145,7 +188,7 @@ class Page {
   /** The engine went from one state to another, whoever caused it. */
   onState() {
     const { state, model } = this.engine.status();
-    this.chat.setAvailable(state === "ready");
+    this.chat.setAvailable(state === "ready" || state === "busy"); // several conversations can be answered at a time
     if (state === "loading" && this.screen !== "loading") {
       if (!this.loading) this.loader.start(model?.name ?? this.nameOf(DEMO), false);
       this.show("loading");
@@ -160,11 +203,13 @@ class Page {
   async arrive() {
     if (matchMedia("(pointer: fine)").matches) this.chat.composer.focus(); // on a phone the keyboard would cover half of the page
     const info = await this.panel.refresh();
+    void this.models.arrived(info);
     const identity = info && `${info.model.name} ${info.model.bytes}`;
     if (this.talking !== identity) {
-      if (this.talking) this.chat.clear(); // another model: another conversation
-      this.settings.setModel(info?.model.sampling);
+      this.chat.model = info?.model.name;
+      void this.prompts.prompting.setModel(info?.model.sampling);
       this.talking = identity;
+      this.chat.render();
     }
     this.drawWelcome();
   }
@@ -177,7 +222,8 @@ class Page {
 
   /** @param {unknown} thrown */
   fail(thrown) {
-    this.errors.show(asPageError(thrown));
+    const error = asPageError(thrown);
+    this.errors.show(error, choices(error, this.#situation(this.last, this.nameOf(this.last.source))));
     this.show("error");
     byId("error-title").focus();
   }
@@ -222,8 +268,6 @@ class Page {
 
 /** @param {ModelsDialog} models */
 function wireDialogs(models) {
-  const settings = /** @type {HTMLDialogElement} */ (byId("settings-dialog"));
-  byId("settings-open").addEventListener("click", () => settings.showModal());
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.querySelector("[data-close]")?.addEventListener("click", () => dialog.close());
     dialog.addEventListener("click", (event) => {
@@ -241,12 +285,18 @@ function wireDialogs(models) {
 }
 
 const language_ = startLanguage();
+const library_ = new Library(() => toast(t("conversations.unstored"), { seconds: 12 })).open();
 startTheme();
 try {
   const engine = /** @type {PageEngine} */ (/** @type {unknown} */ (await Engine.create()));
   Object.assign(window, { rwkv: engine });
+  document.documentElement.dataset.state = engine.status().state; // from here on it can be told what the engine does
   await language_;
-  await new Page(engine).start();
+  startTabs(engine);
+  startOffline(engine);
+  const page = new Page(engine, await library_);
+  await page.chat.open(Chat.remembered(), { focus: false });
+  await page.start();
 } catch (thrown) {
   await language_.catch(() => undefined);
   document.documentElement.dataset.state = "error";

@@ -20,8 +20,12 @@ export function errorReport(error) {
 export class ErrorView {
   /** @type {PageError | undefined} */
   error;
+  /** What may work instead. @type {import("./notices.js").Action[]} */
+  choices = [];
+  #choices = h("div", { class: "choices", "data-testid": "choices" });
 
   constructor() {
+    byId("error-hint").after(this.#choices);
     onLanguage(() => this.draw());
     byId("error-copy").addEventListener("click", async ({ currentTarget }) => {
       const button = /** @type {HTMLElement} */ (currentTarget);
@@ -31,9 +35,10 @@ export class ErrorView {
     });
   }
 
-  /** @param {PageError} error */
-  show(error) {
+  /** @param {PageError} error @param {import("./notices.js").Action[]} [choices] */
+  show(error, choices = []) {
     this.error = error;
+    this.choices = choices;
     this.draw();
   }
 
@@ -42,7 +47,13 @@ export class ErrorView {
     const { message, hint } = errorText(this.error);
     byId("error-title").textContent = message;
     byId("error-title").dataset.code = this.error.code;
-    byId("error-hint").textContent = hint;
+    const offline = this.error.code === "fetch-failed" && !navigator.onLine;
+    byId("error-hint").textContent = offline ? t("faults.offline") : hint;
+    this.#choices.replaceChildren(
+      ...this.choices.map(({ label, run, testid }) =>
+        h("button", { type: "button", class: "button", "data-testid": testid, text: label(), onclick: run }),
+      ),
+    );
     byId("error-details").textContent = errorReport(this.error);
   }
 }

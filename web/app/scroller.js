@@ -49,6 +49,15 @@ export class Scroller {
     this.draw();
   }
 
+  /** Change an element without moving what is read. @param {HTMLElement} element @param {() => void} change */
+  keep(element, change) {
+    const { scrollHeight, scrollTop } = this.element;
+    const above = element.getBoundingClientRect().top < this.element.getBoundingClientRect().top;
+    change();
+    if (!this.following && above) this.element.scrollTop = scrollTop + this.element.scrollHeight - scrollHeight;
+    this.follow();
+  }
+
   toEnd() {
     this.following = true;
     this.last = this.element.scrollTop;
@@ -56,6 +65,7 @@ export class Scroller {
   }
 
   draw() {
+    this.element.classList.toggle("free", !this.following);
     this.button.hidden = this.following || this.#near(NEAR);
   }
 }

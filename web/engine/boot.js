@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Starts Python: Pyodide with this package. The first visit keeps the interpreter's memory as it is once everything is imported (a snapshot), later ones
- * begin there. A snapshot belongs to one build and one browser; whatever is wrong with it, Python starts the ordinary way and a new one replaces it.
+ * Starts Python: Pyodide with this package. The first visit copies the interpreter's memory as it is once everything is imported (a snapshot) and keeps it when
+ * there is time, later ones begin there. A snapshot belongs to one build and one browser; whatever is wrong with it, Python starts the ordinary way and a new one replaces it.
  */
 
 import { RwkvError } from "./errors.js";
@@ -11,7 +11,7 @@ import { fetchBlob, sha256 } from "./store.js";
 /** @typedef {{file: string, sha256: string}} Part */
 /** @typedef {{package: Part, pyodide: {version: string, path: string}, start: Part[]}} Build */
 /** `files`: the package as it lies in Python's file system, which is no part of its memory. @typedef {{key: string, memory: Blob, sha256: string, files: [path: string, content: Uint8Array][]}} Snapshot */
-/** `snapshot`: whether Python began at one. @typedef {{pyodide: any, snapshot: boolean}} Booted */
+/** `snapshot`: whether Python began at one; `keep`: if not, keeps the one that was made. @typedef {{pyodide: any, snapshot: boolean, keep?: () => Promise<void>}} Booted */
 
 const NAME = "python"; // the snapshot's key in the store: there is one at a time
 
@@ -39,8 +39,7 @@ export async function boot(site, reading, opening) {
   const pyodide = await loadPyodide({ indexURL: home, _makeSnapshot: Boolean(store) });
   await unpack(pyodide, build.package, site);
   prepare(pyodide);
-  if (store) void keep(pyodide, store, key);
-  return { pyodide, snapshot: false };
+  return { pyodide, snapshot: false, keep: store && keeper(pyodide, store, key) };
 }
 
 /** @param {any} loadPyodide @param {string} home @param {Snapshot} snapshot */
@@ -75,15 +74,25 @@ function prepare(pyodide) {
   pyodide.runPython("import py_rwkv.browser.service; py_rwkv.browser.service.prepare()");
 }
 
-/** Keep the memory as it is now. That it fails is no reason to stop. @param {any} pyodide @param {Store} store @param {string} key */
-async function keep(pyodide, store, key) {
+/**
+ * What keeps the memory as it is now, at a later moment. That it fails is no reason to stop.
+ * @param {any} pyodide @param {Store} store @param {string} key @returns {(() => Promise<void>) | undefined}
+ */
+function keeper(pyodide, store, key) {
+  const complain = (/** @type {unknown} */ e) => console.warn("No snapshot of Python was kept:", e);
   try {
-    /** @type {Uint8Array<ArrayBuffer>} */
-    const memory = pyodide.makeMemorySnapshot();
-    const files = [...under(pyodide.FS, `${pyodide.runPython("import site; site.getsitepackages()[0]")}/py_rwkv`)];
-    await store.hold(NAME, { key, memory: new Blob([memory]), sha256: await sha256(memory), files });
+    const memory = new Blob([pyodide.makeMemorySnapshot()]); // a Blob: the browser need not hold it in memory
+    return async () => {
+      try {
+        const files = [...under(pyodide.FS, `${pyodide.runPython("import site; site.getsitepackages()[0]")}/py_rwkv`)];
+        await store.hold(NAME, { key, memory, sha256: await sha256(await memory.arrayBuffer()), files });
+      } catch (e) {
+        complain(e);
+      }
+    };
   } catch (e) {
-    console.warn("No snapshot of Python was kept:", e);
+    complain(e);
+    return undefined;
   }
 }
 

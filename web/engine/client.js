@@ -6,143 +6,222 @@
  *   await engine.load("demo", { onProgress: console.log });
  *   for await (const chunk of await engine.chat.completions.create({ messages, stream: true })) …
  *
- * Events: "state" ({state}), "progress" (Progress), "error" (RwkvError), each with its value in `detail`.
+ * Events: "state" ({state}), "progress" (Progress), "error" (RwkvError), each with its value in `detail`; "recovering" and "recovered" with the RwkvError that
+ * made it necessary to load the model again (answers under way go on where they were).
  */
 
+import { Core } from "./core.js";
 import { loadTexts, RwkvError } from "./errors.js";
 
 export { localized, RwkvError } from "./errors.js";
 
 /** @typedef {"python" | "download" | "convert" | "upload" | "compile" | "warmup" | "ready"} Phase */
 /** @typedef {{phase: Phase, done: number, total: number, unit: "bytes" | "steps" | "", speed?: number, eta?: number, fromCache?: boolean}} Progress */
-/** @typedef {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, device?: "webgpu" | "numpy", quantization?: string, name?: string}} LoadOptions */
-/** @typedef {{role: "system" | "user" | "assistant", content: string}} Message */
-/** @typedef {{messages: Message[], stream?: boolean, signal?: AbortSignal, temperature?: number, top_p?: number, top_k?: number, seed?: number, stop?: string | string[], max_tokens?: number, presence_penalty?: number, frequency_penalty?: number, penalty_decay?: number}} ChatRequest */
-/** @typedef {{resolve: (value: any) => void, reject: (error: RwkvError) => void, onEvent?: (event: any) => void}} Pending */
-/** @typedef {{state: "idle" | "loading" | "ready" | "busy" | "error", model?: any, device?: any}} Status */
+/** @typedef {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, device?: "webgpu" | "numpy", quantization?: string, name?: string, mirror?: string, slots?: number, tuning?: "auto" | "preset" | "measure", share?: boolean}} LoadOptions */
+/** What to measure; every key has a default. Lengths in tokens; `batches`: sessions side by side. @typedef {{prefill?: number, prefills?: number[], decode?: number, repeat?: number, batches?: number[], contexts?: number[]}} BenchPlan */
+/** Of an answer: its thought, if the model is to see it again, and the mode it was asked for in. @typedef {{role: "system" | "user" | "assistant", content: string, reasoning_content?: string, thinking?: string}} Message */
+/** What follows the question, and what follows the cue, in a mode of thinking. @typedef {{user?: string, cue?: string}} ThinkingMode */
+/** `{}` is where a message goes; `clean`, `clean_answer`: "lines", "paragraphs" or "verbatim". @typedef {{name?: string, preamble?: string, system?: string, user: string, cue: string, answer: string, stops?: string[], clean?: string, clean_answer?: string, thinking?: Record<string, string | ThinkingMode>}} Template */
+/** @typedef {{stream?: boolean, signal?: AbortSignal, temperature?: number, top_p?: number, top_k?: number, seed?: number, stop?: string | string[], max_tokens?: number, presence_penalty?: number, frequency_penalty?: number, penalty_decay?: number, logprobs?: boolean, top_logprobs?: number, state?: string}} Settings `state`: an id of `states.load` */
+/** `continue`: go on with the answer that is the last message. @typedef {Settings & {messages: Message[], template?: string | Template, thinking?: string, continue?: boolean}} ChatRequest */
+/** @typedef {import("./states.js").Usage} StatesUsage */
+/** @typedef {{index: number, id: number, text: string, bytes: number[], logprob: number | null, entropy: number, change: number[]}} TracedToken */
+/** @typedef {{tokens: number, layers: number, heads: number, head_size: number, norms: number[]}} Trace */
+/** @typedef {import("./core.js").Status} Status */
 
 export class Engine extends EventTarget {
-  #worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "py_rwkv" });
-  #next = 1;
-  /** @type {Map<number, Pending>} */
-  #pending = new Map();
-  /** @type {Status} */
-  #status = { state: "idle" };
-  /** The load under way or done. @type {{key: string, promise: Promise<any>, abort: AbortController} | undefined} */
-  #load;
-  #busy = 0;
-  #closed = false;
+  #core = new Core((name, detail) => this.dispatchEvent(new CustomEvent(name, { detail })));
 
   /** An engine whose worker runs, with nothing loaded. */
   static async create() {
+    const engine = new Engine(); // its worker starts while the texts come
     await loadTexts(new URL("../i18n/errors.json", import.meta.url));
-    return new Engine();
+    return engine;
   }
 
   /** Use `Engine.create()`. */
   constructor() {
     super();
-    this.#listen();
     /** OpenAI's shape. */
     this.chat = { completions: { create: (/** @type {ChatRequest} */ request) => this.#create(request) } };
     /** Raw text: `prompt` in, its continuation out. */
     this.completions = {
-      create: (/** @type {Omit<ChatRequest, "messages"> & {prompt: string}} */ request) => this.#create(request),
+      create: (/** @type {Settings & {prompt: string}} */ request) => this.#create(request),
+    };
+    /** What the model remembers: kept as a cache of what was read, and as files. */
+    this.states = {
+      /** Bytes and number of the states kept, of all models. @returns {Promise<StatesUsage>} */
+      usage: () => this.#core.call("states.usage", {}),
+      /** Forget all kept states. @returns {Promise<void>} */
+      clear: () => this.#core.call("states.clear", {}),
+      /**
+       * Make a state file (ours or a state-tuned one) something that conversations can start from: an id for requests' `state`, the same for the same state, good
+       * while the model is loaded. `layout`: of a state-tuned file, where it does not tell; `force`: also a state of other weights.
+       * @param {File | Blob | ArrayBuffer} file @param {string} [name] @param {{layout?: "official" | "web-rwkv", force?: boolean}} [options] @returns {Promise<string>}
+       */
+      load: (file, name = "", { layout, force = false } = {}) => {
+        const named = new File([file], name || (file instanceof File ? file.name : "state"));
+        return this.#core.ask("states.load", { file: named, layout, force });
+      },
+      /** A state file that ends where these messages do. @param {ChatRequest} request @returns {Promise<Blob>} */
+      save: ({ signal, ...request }) => this.#core.work("states.save", request, { signal }),
     };
   }
 
   /** @returns {Status} */
   status() {
-    return this.#status;
+    return this.#core.status;
   }
 
   /** What this browser can do and which models are stored; loads nothing. */
   probe() {
-    return this.#call("probe", {});
+    return this.#core.probe();
   }
 
   /** The models this site knows: id, name, size. */
   catalogue() {
-    return this.#call("catalogue", {});
+    return this.#core.call("catalogue", {});
   }
 
   /**
    * Load a catalogue id, the URL of a model directory, or a checkpoint: the URL of a `.pth`, `.safetensors`, `.st`, `.gguf` or `*.index.json`, such a `File`,
    * or the files of a Hugging Face folder. Without arguments: what is loaded already, else the embedded demo. Loading what is loaded (or loading) does
    * nothing more; loading something else ends what is under way. `quantization`: a strategy for a checkpoint, e.g. "int8" or "nf4, head=int8"; it is
-   * converted once and then stored. `name`: how a converted model is to be called.
+   * converted once and then stored. `name`: how a converted model is to be called. `slots`: states on the device, three of them for conversations.
+   * `tuning`: "measure" tries which forms of the kernels are the fastest here, "preset" takes none that was measured; docs/tuning.md.
+   * `share`: where another tab of this site has the model, use it through that tab; when that one is closed, it is loaded here.
    * @param {string | File | File[]} [source] @param {LoadOptions} [options]
    */
-  load(source, { signal, onProgress, device = "webgpu", quantization = "int8", name = "" } = {}) {
-    if (source === undefined && this.#load) return this.#load.promise;
-    source ??= "demo";
-    const what = typeof source === "string" ? source : [source].flat().map((f) => `${f.name} ${f.size} ${f.lastModified}`);
-    const key = `${what} ${device} ${quantization}`;
-    if (this.#load?.key === key && this.#status.state !== "error") return this.#load.promise;
-    this.#load?.abort.abort();
-    const abort = new AbortController();
-    const load = (this.#load = { key, abort, promise: Promise.resolve() });
-    this.#setState({ state: "loading" });
-    /** @param {Progress} progress */
-    const onEvent = (progress) => {
-      onProgress?.(progress);
-      this.dispatchEvent(new CustomEvent("progress", { detail: progress }));
-    };
-    load.promise = this.#call(
-      "load",
-      { source, device, quantization, name },
-      { signal: signal ? AbortSignal.any([signal, abort.signal]) : abort.signal, onEvent },
-    ).then(
-      (info) => {
-        if (this.#load === load) this.#setState({ state: "ready", model: info.model, device: info.device });
-        return info;
-      },
-      (error) => {
-        if (this.#load === load) {
-          this.#load = undefined;
-          this.#setState({ state: error.code === "cancelled" ? "idle" : "error" });
-          if (error.code !== "cancelled") this.dispatchEvent(new CustomEvent("error", { detail: error }));
-        }
-        throw error;
-      },
-    );
-    return load.promise;
+  load(
+    source,
+    {
+      signal,
+      onProgress,
+      device = "webgpu",
+      quantization = "int8",
+      name = "",
+      mirror = "",
+      slots = 4,
+      tuning = "auto",
+      share = false,
+    } = {},
+  ) {
+    if (source === undefined && this.#core.loading) return this.#core.loading;
+    return this.#core.load({ source: source ?? "demo", device, quantization, name, mirror, slots, tuning }, { signal, onProgress, share });
+  }
+
+  /** Load the model into this tab, although it is used through another one (`load` with `share`). */
+  own() {
+    return this.#core.own();
   }
 
   /** f32 logits after these tokens from a zero state. @param {number[]} tokens @returns {Promise<Float32Array>} */
   logits(tokens) {
-    return this.#whenReady(() => this.#call("logits", { tokens: Array.from(tokens) }));
+    return this.#core.ask("logits", { tokens: Array.from(tokens) });
   }
 
   /** Token ids of a text, by the loaded model's tokenizer. @param {string} text @returns {Promise<number[]>} */
   tokenize(text) {
-    return this.#whenReady(() => this.#call("tokenize", { text }));
+    return this.#core.ask("tokenize", { text });
+  }
+
+  /** The templates there are, as a request may bring them, and the loaded model's own. @returns {Promise<{default: string, templates: Required<Template>[]}>} */
+  templates() {
+    return this.#core.ask("templates", {});
+  }
+
+  /** Exactly what the model would read: the text, its pieces, the number of tokens. @param {ChatRequest} request @returns {Promise<{text: string, pieces: string[], tokens: number}>} */
+  render({ signal, ...request }) {
+    return this.#core.ask("render", request, { signal });
+  }
+
+  /**
+   * Watch the recurrent state while the model reads at most 512 tokens: a text, or what it would read for a request. `until`: read only so many tokens; `last`:
+   * watch only so many of them, and read those before at once. `onToken` gets each token; at the end the sizes and the norm of every head's state. `change`, `norms`: [layers · heads], layer by layer; `logprob`: of the token, null for the first.
+   * @param {(ChatRequest | {text: string, state?: string}) & {until?: number, last?: number}} request
+   * @param {{signal?: AbortSignal, onToken?: (token: TracedToken) => void}} [options] @returns {Promise<Trace>}
+   */
+  trace(request, { signal, onToken } = {}) {
+    return this.#core.work("trace", request, { signal, onEvent: onToken });
+  }
+
+  /**
+   * Read an answer, the last message, again: `onToken` gets an entry of `logprobs.content` of each of its tokens, with `index` and `top_logprobs` alternatives. `rare`: it is
+   * not among the 256 best, and `logprob` is that of the last of them.
+   * @param {ChatRequest} request @param {{signal?: AbortSignal, onToken?: (token: any) => void}} [options]
+   * @returns {Promise<{tokens: number, prompt_tokens: number, cached_tokens: number}>}
+   */
+  score(request, { signal, onToken } = {}) {
+    return this.#core.work("score", request, { signal, onEvent: onToken });
+  }
+
+  /**
+   * The state of a head as the last trace left it: [N · N], in RWKV-7 value by key, in RWKV-5 and 6 key by value; in RWKV-4, which has one "head", [C].
+   * @param {number} layer @param {number} head @returns {Promise<Float32Array>}
+   */
+  stateOf(layer, head) {
+    return this.#core.ask("stateOf", { layer, head });
+  }
+
+  /**
+   * Measure the loaded model; `onPart` gets each part of the report as it is done. What the keys mean: docs/benchmarks.md.
+   * @param {BenchPlan} [plan] @param {{signal?: AbortSignal, onPart?: (part: Record<string, any>) => void}} [options]
+   */
+  bench(plan = {}, { signal, onPart } = {}) {
+    return this.#core.work("bench", plan, { signal, onEvent: onPart });
   }
 
   /** Model, device, memory in bytes, cost of a token, phase times in ms. */
   info() {
-    return this.#whenReady(() => this.#call("info", {}));
+    return this.#core.ask("info", {});
   }
 
   /** Free the model's memory; what is stored stays stored. */
-  async unload() {
-    this.#load?.abort.abort();
-    this.#load = undefined;
-    await this.#call("unload", {});
-    this.#setState({ state: "idle" });
+  unload() {
+    return this.#core.unload();
   }
 
-  /** Delete a stored model. @param {string} id catalogue id or URL */
+  /** Pause the load or the repair under way, or go on: nothing is fetched or converted meanwhile, and what is stored stays. @param {boolean} paused */
+  pause(paused) {
+    this.#core.pause(paused);
+  }
+
+  /**
+   * What a model would take, before it is fetched: `{name, config, parameters, bytes, sizes: {STRATEGY: {disk, gpu, binding}}}`, sizes in bytes. Of an address that
+   * serves no ranges nothing is told (`ranges: false`).
+   * @param {string | File | File[]} source @param {{strategies?: string[], mirror?: string, name?: string, signal?: AbortSignal}} [options]
+   */
+  inspect(source, { strategies = ["int8", "nf4", "int4", "f16"], mirror = "", name = "", signal } = {}) {
+    return this.#core.call("inspect", { source, strategies, mirror, name }, { signal });
+  }
+
+  /** The stored models with their sizes and dates, the latest first. @returns {Promise<import("./library.js").StoredModel[]>} */
+  models() {
+    return this.#core.call("models", {});
+  }
+
+  /**
+   * Compare every stored file of a model with its hash. Damaged ones are removed, and with `repair` fetched again.
+   * @param {string} id @param {{repair?: boolean, signal?: AbortSignal, onProgress?: (progress: Progress) => void}} [options]
+   * @returns {Promise<{files: number, bad: string[], repaired: boolean}>}
+   */
+  check(id, { repair = false, signal, onProgress } = {}) {
+    return this.#core.call("check", { id, repair }, { signal, onEvent: onProgress });
+  }
+
+  /** The files of a stored model, its manifest first: hosted together in a folder, they can be loaded by its address. @param {string} id @returns {Promise<{name: string, blob: Blob}[]>} */
+  files(id) {
+    return this.#core.call("files", { id });
+  }
+
+  /** Delete a stored model. @param {string} id as in `models` */
   forget(id) {
-    return this.#call("forget", { id });
+    return this.#core.call("forget", { id });
   }
 
   /** Stop the worker; every open request fails with `closed`. */
   close() {
-    this.#closed = true;
-    this.#worker.terminate();
-    this.#fail(new RwkvError("closed"));
-    this.#setState({ state: "idle" });
+    this.#core.close();
   }
 
   /**
@@ -150,9 +229,9 @@ export class Engine extends EventTarget {
    * @returns {Promise<any>} the completion, or with `stream` an async iterable of chunks
    */
   async #create({ signal, ...request }) {
-    if (!this.#load) throw new RwkvError("not-loaded");
-    await this.#load.promise;
-    if (!request.stream) return this.#work(request, { signal });
+    if (!this.#core.loading) throw new RwkvError("not-loaded");
+    await this.#core.loading;
+    if (!request.stream) return this.#core.work("answer", request, { signal });
     const abort = new AbortController();
     const stop = signal ? AbortSignal.any([signal, abort.signal]) : abort.signal;
     /** @type {any[]} */
@@ -161,13 +240,14 @@ export class Engine extends EventTarget {
     let done = false;
     /** @type {RwkvError | undefined} */
     let failure;
-    this.#work(request, {
+    const work = this.#core.work("answer", request, {
       signal: stop,
       onEvent(chunk) {
         queue.push(chunk);
         wake();
       },
-    })
+    });
+    work
       .catch((error) => void (failure = error))
       .finally(() => {
         done = true;
@@ -185,75 +265,5 @@ export class Engine extends EventTarget {
         if (!done) abort.abort(); // the reader left early
       }
     })();
-  }
-
-  /** A request that keeps the model busy. @param {object} request @param {{signal?: AbortSignal, onEvent?: (event: any) => void}} options */
-  async #work(request, options) {
-    if (++this.#busy === 1) this.#setState({ ...this.#status, state: "busy" });
-    try {
-      return await this.#call("answer", request, options);
-    } finally {
-      if (--this.#busy === 0 && this.#status.state === "busy") this.#setState({ ...this.#status, state: "ready" });
-    }
-  }
-
-  /** @template T @param {() => Promise<T>} then @returns {Promise<T>} */
-  async #whenReady(then) {
-    if (!this.#load) throw new RwkvError("not-loaded");
-    await this.#load.promise;
-    return then();
-  }
-
-  /**
-   * One request to the worker: `{id, op, args}` out; `{id, event: "progress" | "chunk" | "result" | "error", value}` back; `{cancel: id}` ends it early.
-   * @param {string} op @param {object} args
-   * @param {{signal?: AbortSignal, onEvent?: (event: any) => void}} [options]
-   * @returns {Promise<any>}
-   */
-  #call(op, args, { signal, onEvent } = {}) {
-    if (this.#closed) return Promise.reject(new RwkvError("closed"));
-    if (signal?.aborted) return Promise.reject(new RwkvError("cancelled"));
-    const id = this.#next++;
-    const cancel = () => this.#worker.postMessage({ cancel: id });
-    signal?.addEventListener("abort", cancel, { once: true });
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject, onEvent });
-      this.#worker.postMessage({ id, op, args });
-    }).finally(() => {
-      this.#pending.delete(id);
-      signal?.removeEventListener("abort", cancel);
-    });
-  }
-
-  #listen() {
-    this.#worker.onmessage = ({ data: { id, event, value } }) => {
-      const pending = this.#pending.get(id);
-      if (!pending) {
-        if (event === "error") this.#lose(RwkvError.from(value)); // not an answer: the device is gone
-      } else if (event === "result") pending.resolve(value);
-      else if (event === "error") pending.reject(RwkvError.from(value));
-      else pending.onEvent?.(value);
-    };
-    this.#worker.onerror = (e) => this.#lose(new RwkvError("internal", { reason: e.message || "the worker failed to start" }));
-  }
-
-  /** Everything in the worker is lost. @param {RwkvError} error */
-  #lose(error) {
-    this.#fail(error);
-    this.#load = undefined;
-    this.#setState({ state: "error" });
-    this.dispatchEvent(new CustomEvent("error", { detail: error }));
-  }
-
-  /** @param {RwkvError} error */
-  #fail(error) {
-    for (const { reject } of this.#pending.values()) reject(error);
-    this.#pending.clear();
-  }
-
-  /** @param {Status} status */
-  #setState(status) {
-    this.#status = status;
-    this.dispatchEvent(new CustomEvent("state", { detail: status }));
   }
 }

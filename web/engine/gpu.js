@@ -6,13 +6,18 @@
 
 /** @typedef {[per: number, tile: number, count: "1" | "rows" | "runs" | "outputs"]} Dim */
 /** @typedef {{name: string, bytes: number, role: string, words: number[], slotBytes: number}} BufferSpec */
-/** @typedef {{label: string, code: string, reads: number, writes: number, step: boolean}} PipelineSpec */
-/** @typedef {{name: string, pipelines: PipelineSpec[], buffers: BufferSpec[], calls: [number, number[], Dim[]][], stepBytes: number}} ProgramSpec */
+/** @typedef {{label: string, code: string, reads: number, writes: number, step: boolean, block: boolean}} PipelineSpec */
+/** @typedef {{name: string, pipelines: PipelineSpec[], buffers: BufferSpec[], calls: [pipeline: number, buffers: number[], grid: Dim[], block: number][], blocks: number[], stepBytes: number}} ProgramSpec */
 /** @typedef {{at: number, nbytes: number, buffer: string, to: number, keep: string, index: string, item: number, first: number, rows: number, row_bytes: number}} Upload */
 /** @typedef {{pipeline: GPUComputePipeline, bindings: GPUBindGroup, grid: Dim[]}} Call */
 
 import { RwkvError } from "./errors.js";
 
+const BLOCK_BYTES = 256; // of a call's uniform block, which lies at binding BLOCK
+const BLOCK = 15;
+const POLLS = navigator.userAgent.includes("Firefox/"); // it notices finished work when something is submitted, else every 100 ms (bug 1870699)
+/** Asked for where the adapter has them. @type {GPUFeatureName[]} */
+const FEATURES = ["subgroups", "shader-f16"];
 const CHUNK = 4 << 20; // expanded rows are written in pieces of this size
 
 export class Gpu {
@@ -22,29 +27,40 @@ export class Gpu {
   #specs = [];
   /** @type {Map<string, Call[]>} */
   #programs = new Map();
+  /** Programs whose pipelines are on their way. @type {Map<string, Promise<void>>} */
+  #building = new Map();
   /** By their code. @type {Map<string, Promise<{layout: GPUBindGroupLayout, pipeline: GPUComputePipeline}>>} */
   #pipelines = new Map();
   /** @type {Map<string, ArrayBuffer>} */
   #kept = new Map();
   /** @type {GPUBuffer | undefined} */
   #step;
+  /** The calls' uniform blocks, by program. @type {Map<string, GPUBuffer>} */
+  #blocks = new Map();
   /** @type {GPUBuffer | undefined} */
   #readback;
   /** Set when the device is gone; every later call throws it. @type {RwkvError | undefined} */
   #lost;
 
+  /** Of another `Gpu`. @type {Set<GPUBuffer>} */
+  #lent = new Set();
+  #twin = false;
+
   /** @param {GPUAdapter} adapter @param {GPUDevice} device */
   constructor(adapter, device) {
     const { limits } = device;
     this.device = device;
+    this.gpuAdapter = adapter;
     this.adapter = describe(adapter);
+    this.identity = identify(adapter);
     this.software = isSoftware(adapter);
+    this.features = featuresOf(adapter, device);
     this.limits = {
       bindingBytes: Math.min(limits.maxStorageBufferBindingSize, 2 ** 31 - 4),
       bufferBytes: limits.maxBufferSize,
       workgroups: limits.maxComputeWorkgroupsPerDimension,
     };
-    /** How often Python asked for a replay, and the bytes that crossed; tests read it. */
+    /** How often Python called, the bytes that replays took across, and what they dispatched. */
     this.traffic = { calls: 0, bytesIn: 0, bytesOut: 0, dispatches: 0 };
     device.lost.then((info) => {
       if (info.reason !== "destroyed") this.#lost = new RwkvError("device-lost", { reason: info.message || "unknown" });
@@ -55,11 +71,25 @@ export class Gpu {
   static async create() {
     const adapter = await requestAdapter();
     const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+    const requiredFeatures = FEATURES.filter((name) => adapter.features.has(name));
     try {
-      return new Gpu(adapter, await adapter.requestDevice({ requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } }));
+      return new Gpu(
+        adapter,
+        await adapter.requestDevice({ requiredFeatures, requiredLimits: { maxStorageBufferBindingSize, maxBufferSize } }),
+      );
     } catch (e) {
       throw new RwkvError("no-adapter", { reason: String(e) });
     }
+  }
+
+  /** Another memory on the same device, with the same pipelines. @param {boolean} lend the buffers of this one, too */
+  twin(lend) {
+    const twin = new Gpu(this.gpuAdapter, this.device);
+    twin.#twin = true;
+    twin.#pipelines = this.#pipelines;
+    if (lend) twin.#memory = new Map(this.#memory);
+    twin.#lent = new Set(twin.#memory.values());
+    return twin;
   }
 
   /** Begin to build pipelines that programs are going to need; one that fails is reported to whoever needs it. @param {PipelineSpec[]} specs */
@@ -72,12 +102,16 @@ export class Gpu {
     }
   }
 
-  /** The pipelines that the programs need, each once. @returns {PipelineSpec[]} */
+  /** The pipelines that the programs need, each once: those of the first program, then those of the others, the short ones first. @returns {PipelineSpec[]} */
   get wanted() {
-    return [...new Map(this.#specs.flatMap((s) => s.pipelines).map((p) => [p.code, p])).values()];
+    const later = this.#specs.slice(1).sort((a, b) => a.calls.length - b.calls.length);
+    return [...new Map([...this.#specs.slice(0, 1), ...later].flatMap((s) => s.pipelines).map((p) => [p.code, p])).values()];
   }
 
-  /** Make the buffers of some programs, and begin with their pipelines; the same name is the same memory. @param {ProgramSpec[]} programs */
+  /**
+   * Make the buffers of some programs, and begin with their pipelines; the same name is the same memory. What is there already stays as it is if it is needed.
+   * @param {ProgramSpec[]} programs
+   */
   async allocate(programs) {
     this.#specs = programs;
     const { device } = this;
@@ -85,15 +119,33 @@ export class Gpu {
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
     let total = 0;
-    for (const { buffers } of programs)
+    const unused = new Map(this.#memory);
+    for (const block of this.#blocks.values()) block.destroy();
+    this.#blocks.clear();
+    for (const { name: program, buffers, blocks } of programs) {
       for (const { name, bytes, words } of buffers) {
-        if (this.#memory.has(name)) continue;
+        if (this.#memory.get(name)?.size === bytes) {
+          unused.delete(name);
+          continue;
+        }
         const buffer = device.createBuffer({ label: name, size: bytes, usage });
         if (words.length) device.queue.writeBuffer(buffer, 0, new Uint32Array(words));
         this.#memory.set(name, buffer);
         total += bytes;
       }
-    this.#step = device.createBuffer({
+      const block = device.createBuffer({
+        label: `${program} calls`,
+        size: 4 * blocks.length,
+        usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+      });
+      device.queue.writeBuffer(block, 0, new Uint32Array(blocks));
+      this.#blocks.set(program, block);
+    }
+    for (const [name, buffer] of unused) {
+      if (this.#memory.get(name) === buffer) this.#memory.delete(name);
+      if (!this.#lent.has(buffer)) buffer.destroy();
+    }
+    this.#step ??= device.createBuffer({
       label: "step",
       size: programs[0].stepBytes,
       usage: usage | GPUBufferUsage.UNIFORM,
@@ -106,32 +158,63 @@ export class Gpu {
     this.prepare(this.wanted);
   }
 
-  /** Copy pieces of a shard to their buffers. @param {ArrayBuffer} shard @param {Upload[]} uploads */
+  /** Copy pieces of a shard to their buffers, and free it. @param {ArrayBuffer} shard @param {Upload[]} uploads */
   async upload(shard, uploads) {
     for (const u of uploads) {
       if (u.keep) this.#kept.set(u.keep, shard.slice(u.at, u.at + u.nbytes));
       else if (u.index) this.#expand(shard, u);
       else this.#write(u.buffer, u.to, new Uint8Array(shard, u.at, u.nbytes));
     }
-    await this.device.queue.onSubmittedWorkDone(); // back-pressure: the shard must not stay queued while the next one loads
+    await this.#settled(this.device.queue.onSubmittedWorkDone()); // back-pressure: the shard must not stay queued while the next one loads
+    /** @type {any} */ (shard).transfer?.(0); // not whenever garbage is collected
     this.#check();
   }
 
-  /** Every pipeline, and what a replay needs beside it. @param {(done: number, total: number) => void} progress */
+  /**
+   * Pipelines, and what a replay needs beside them. Resolves when the first program can run, all its pieces (`name/0`, …) included; the others follow
+   * meanwhile, and `run` waits for those it needs.
+   * @param {(done: number, total: number) => void} progress of the first
+   */
   async compile(progress) {
-    const wanted = this.wanted;
+    this.#programs.clear();
+    const [{ name }] = this.#specs;
+    this.#building = new Map(this.#specs.map((spec) => [spec.name, this.#build(spec)]));
+    for (const building of this.#building.values()) building.catch(() => {}); // reported by `run`
+    const first = new Set(this.#pieces(name.split("/")[0]).flatMap((spec) => spec.pipelines.map(({ code }) => code)));
     let done = 0;
-    await Promise.all(wanted.map(({ code }) => this.#need(this.#pipelines.get(code)).finally(() => progress(++done, wanted.length))));
-    for (const spec of this.#specs) {
-      const pipelines = await Promise.all(spec.pipelines.map(({ code }) => this.#need(this.#pipelines.get(code))));
-      const calls = spec.calls.map(([index, buffers, grid]) => {
-        const { layout, pipeline } = pipelines[index];
-        const resources = [this.#need(this.#step), ...buffers.map((b) => this.#buffer(spec.buffers[b].name))];
-        const entries = resources.map((buffer, binding) => ({ binding, resource: { buffer } }));
-        return { pipeline, bindings: this.device.createBindGroup({ layout, entries }), grid };
-      });
-      this.#programs.set(spec.name, calls);
-    }
+    await Promise.all([...first].map((code) => this.#need(this.#pipelines.get(code)).finally(() => progress(++done, first.size))));
+    await Promise.all(this.#pieces(name.split("/")[0]).map((spec) => this.#building.get(spec.name)));
+  }
+
+  /** Whether a program can run without waiting. @param {string} program */
+  ready(program) {
+    return this.#pieces(program).every(({ name }) => this.#programs.has(name));
+  }
+
+  /** Resolves when nothing is on its way any more, whatever became of it. */
+  async settled() {
+    await Promise.allSettled(this.#building.values());
+  }
+
+  /** @param {string} program */
+  #pieces(program) {
+    return this.#specs.filter(({ name }) => name === program || name.startsWith(`${program}/`));
+  }
+
+  /** @param {ProgramSpec} spec */
+  async #build(spec) {
+    const pipelines = await Promise.all(spec.pipelines.map(({ code }) => this.#need(this.#pipelines.get(code))));
+    if (!this.#specs.includes(spec)) return; // others have taken their place
+    const blocks = this.#need(this.#blocks.get(spec.name));
+    const calls = spec.calls.map(([index, buffers, grid, at]) => {
+      const { layout, pipeline } = pipelines[index];
+      const resources = [this.#need(this.#step), ...buffers.map((b) => this.#buffer(spec.buffers[b].name))];
+      /** @type {GPUBindGroupEntry[]} */
+      const entries = resources.map((buffer, binding) => ({ binding, resource: { buffer } }));
+      if (spec.pipelines[index].block) entries.push({ binding: BLOCK, resource: { buffer: blocks, offset: at, size: BLOCK_BYTES } });
+      return { pipeline, bindings: this.device.createBindGroup({ layout, entries }), grid };
+    });
+    this.#programs.set(spec.name, calls);
   }
 
   /**
@@ -142,6 +225,7 @@ export class Gpu {
    */
   async run(programs, times, step, rows, runs, outputs, read, nbytes) {
     this.#check();
+    for (const program of programs) if (!this.#programs.has(program)) await this.#building.get(program);
     const { device } = this;
     const n = { 1: 1, rows, runs, outputs };
     device.queue.writeBuffer(this.#need(this.#step), 0, /** @type {BufferSource} */ (step));
@@ -162,7 +246,7 @@ export class Gpu {
     this.traffic.bytesIn += step.byteLength;
     if (!read) {
       device.queue.submit([encoder.finish()]);
-      await device.queue.onSubmittedWorkDone();
+      await this.#settled(device.queue.onSubmittedWorkDone());
       this.#check();
       return new Uint8Array(0);
     }
@@ -173,6 +257,7 @@ export class Gpu {
   /** The state buffers of a slot, one after the other in the order of `names`. @param {[name: string, at: number, size: number][]} spans */
   async read(spans) {
     this.#check();
+    this.traffic.calls++;
     return this.#copyOut(
       this.device.createCommandEncoder(),
       spans.map(([name, at, size]) => [this.#buffer(name), at, size]),
@@ -181,7 +266,17 @@ export class Gpu {
 
   /** @param {string} name @param {number} at @param {Uint8Array} data */
   write(name, at, data) {
+    this.traffic.calls++;
     this.#write(name, at, data);
+  }
+
+  /** Put what `read` gave for such spans into these. @param {[name: string, at: number, size: number][]} spans @param {Uint8Array} data */
+  restore(spans, data) {
+    let from = 0;
+    for (const [name, at, size] of spans) {
+      this.#write(name, at, data.subarray(from, from + size));
+      from += size;
+    }
   }
 
   /**
@@ -189,6 +284,7 @@ export class Gpu {
    * @param {[name: string, from: number, to: number, size: number][]} copies
    */
   copy(copies) {
+    this.traffic.calls++;
     const size = copies.reduce((sum, [, , , bytes]) => sum + bytes, 0);
     const between = this.device.createBuffer({ label: "copy", size, usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
     const encoder = this.device.createCommandEncoder();
@@ -208,6 +304,7 @@ export class Gpu {
 
   /** @param {[name: string, at: number, size: number][]} spans */
   clear(spans) {
+    this.traffic.calls++;
     const encoder = this.device.createCommandEncoder();
     for (const [name, at, size] of spans) encoder.clearBuffer(this.#buffer(name), at, size);
     this.device.queue.submit([encoder.finish()]);
@@ -216,28 +313,29 @@ export class Gpu {
   /** Bytes of GPU memory held. */
   bytes() {
     let total = (this.#step?.size ?? 0) + (this.#readback?.size ?? 0);
-    for (const buffer of this.#memory.values()) total += buffer.size;
+    for (const buffer of [...this.#memory.values(), ...this.#blocks.values()]) total += buffer.size;
     return total;
   }
 
   close() {
-    for (const buffer of this.#memory.values()) buffer.destroy();
+    for (const buffer of [...this.#memory.values(), ...this.#blocks.values()]) if (!this.#lent.has(buffer)) buffer.destroy();
     this.#memory.clear();
+    this.#blocks.clear();
     this.#programs.clear();
     this.#step?.destroy();
     this.#readback?.destroy();
-    this.device.destroy();
+    if (!this.#twin) this.device.destroy();
   }
 
   /** @param {GPUCommandEncoder} encoder @param {[GPUBuffer, number, number][]} spans */
   async #copyOut(encoder, spans) {
     const total = spans.reduce((sum, [, , size]) => sum + size, 0);
     let target = this.#readback;
-    const free = target?.mapState === "unmapped"; // else somebody still reads: a state while a step runs, or a step whose caller has gone
-    if (!target || !free || target.size < total) {
-      if (free) target?.destroy();
+    const busy = target && target.mapState !== "unmapped"; // somebody still reads: a state while a step runs, or a step whose caller has gone
+    if (!target || busy || target.size < total) {
+      if (!busy) target?.destroy();
       target = this.device.createBuffer({ label: "readback", size: total, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-      this.#readback = target;
+      if (!busy) this.#readback = target; // else it is for this once
     }
     let at = 0;
     for (const [buffer, from, size] of spans) {
@@ -246,31 +344,44 @@ export class Gpu {
     }
     this.device.queue.submit([encoder.finish()]);
     try {
-      await target.mapAsync(GPUMapMode.READ, 0, total);
+      await this.#settled(target.mapAsync(GPUMapMode.READ, 0, total));
     } catch (e) {
       this.#check();
       throw new RwkvError("device-lost", { reason: String(e) });
     }
     const out = new Uint8Array(target.getMappedRange(0, total).slice(0));
-    target.unmap();
+    if (target === this.#readback) target.unmap();
+    else target.destroy();
     return out;
+  }
+
+  /** Wait for the device. @template T @param {Promise<T>} work @returns {Promise<T>} */
+  async #settled(work) {
+    if (!POLLS) return work;
+    const nudge = setInterval(() => this.device.queue.submit([]), 1);
+    try {
+      return await work;
+    } finally {
+      clearInterval(nudge);
+    }
   }
 
   /** @param {string} program */
   #calls(program) {
-    const calls = this.#programs.get(program);
+    const calls = this.#programs.get(program); // compiled by now
     if (!calls) throw new RwkvError("internal", { reason: `no program ${program}` });
     return calls;
   }
 
   /** @param {PipelineSpec} spec */
-  async #pipeline({ label, code, reads, writes, step }) {
+  async #pipeline({ label, code, reads, writes, step, block }) {
     const { device } = this;
     /** @type {GPUBufferBindingType[]} */
     const kinds = [step ? "storage" : "uniform", ...Array(reads).fill("read-only-storage"), ...Array(writes).fill("storage")];
-    const layout = device.createBindGroupLayout({
-      entries: kinds.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } })),
-    });
+    /** @type {GPUBindGroupLayoutEntry[]} */
+    const entries = kinds.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }));
+    if (block) entries.push({ binding: BLOCK, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } });
+    const layout = device.createBindGroupLayout({ entries });
     try {
       const pipeline = await device.createComputePipelineAsync({
         label,
@@ -350,6 +461,22 @@ export function isSoftware({ info }) {
     info.isFallbackAdapter === true ||
     /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(`${info.architecture} ${info.device} ${info.description}`)
   );
+}
+
+/** What kernels may use beyond the baseline; see `Features` in py_rwkv/models/tuning.py. @param {GPUAdapter} adapter @param {GPUDevice} device */
+function featuresOf(adapter, { features }) {
+  const { subgroupMinSize = 0, subgroupMaxSize = 0 } = adapter.info;
+  return {
+    software: isSoftware(adapter),
+    subgroups: features.has("subgroups") ? [subgroupMinSize, subgroupMaxSize] : [0, 0],
+    f16: features.has("shader-f16"),
+    packed: navigator.gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product"),
+  };
+}
+
+/** What a stored choice belongs to: the adapter and the browser, which brings the driver's other half. @param {GPUAdapter} adapter */
+function identify({ info }) {
+  return [info.vendor, info.architecture, info.device, info.description, navigator.userAgent].join(" ");
 }
 
 /** A name for people. @param {GPUAdapter} adapter */

@@ -6,12 +6,30 @@ const EVERY = 60; // ms between reports of one phase
 export class Meter {
   /** Milliseconds per phase. @type {Record<string, number>} */
   timings = {};
+  #start = performance.now();
   /** @type {Map<string, {start: number, first: number, last: number}>} */
   #phases = new Map();
+
+  /** The latest report. @type {object} */
+  #latest = {};
+  #waiting = 0;
 
   /** @param {(progress: object) => void} report */
   constructor(report) {
     this.report = report;
+  }
+
+  /** Nothing happens at the moment, or it goes on (undefined); the time in between does not count. @param {object | undefined} waiting */
+  wait(waiting) {
+    const now = performance.now();
+    if (this.#waiting) for (const phase of this.#phases.values()) phase.start += now - this.#waiting;
+    this.#waiting = waiting ? now : 0;
+    this.report({ ...this.#latest, waiting });
+  }
+
+  /** Milliseconds since the load was asked for. */
+  elapsed() {
+    return Math.round(performance.now() - this.#start);
   }
 
   /** @param {string} phase @param {number} done @param {number} total 0: not known @param {string} unit */
@@ -26,6 +44,7 @@ export class Meter {
     const seconds = (now - p.start) / 1000;
     const speed = seconds > 0.2 && done > p.first ? (done - p.first) / seconds : undefined; // what was there before is not part of the speed
     const eta = speed && total ? (total - done) / speed : undefined;
-    this.report({ phase, done, total, unit, speed, eta, fromCache: phase === "download" && ends && p.first === total });
+    this.#latest = { phase, done, total, unit, speed, eta, fromCache: phase === "download" && ends && p.first === total };
+    this.report(this.#latest);
   }
 }

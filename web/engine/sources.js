@@ -11,6 +11,7 @@ import { fetchBlob } from "./store.js";
 
 export const WEIGHTS = /\.(pth|pt|bin|safetensors|st|gguf)$/i; // what an address of a model file ends with
 export const INDEX = /\.index\.json$/i;
+const HUB = "https://huggingface.co/"; // where official models are; mirrors have the same paths
 
 const BLOCK = 1 << 20; // smaller reads come out of blocks of this size: headers and vectors with their neighbours
 const KEPT = 32; // blocks
@@ -73,6 +74,7 @@ export class RangeBytes {
   /** @param {number} offset @param {number} length @returns {Uint8Array} */
   #get(offset, length) {
     let reason = "";
+    let changed = false;
     for (let i = 0; i < TRIES; i++) {
       const request = new XMLHttpRequest();
       request.open("GET", this.url, false);
@@ -91,10 +93,11 @@ export class RangeBytes {
         reason = `${body?.byteLength ?? 0} of ${length} bytes arrived`;
       } else if (request.status < 400) {
         reason = "the file changed on the server while it was read";
+        changed = true;
         break;
       } else reason = `HTTP ${request.status}`;
     }
-    throw new RwkvError("fetch-failed", { name: this.url.href, reason });
+    throw new RwkvError("fetch-failed", { name: this.url.href, reason, changed });
   }
 }
 
@@ -111,9 +114,10 @@ export function openFiles(files) {
 
 /**
  * A file by its address: in ranges, or fetched as a whole where the server knows none. Throws `fetch-failed`.
- * @param {URL} url @param {(bytes: number) => void} count told what is downloaded as a whole @param {AbortSignal} signal @returns {Promise<ByteSource>}
+ * @param {URL} url @param {(bytes: number) => void} count told what is downloaded as a whole @param {AbortSignal} signal
+ * @param {boolean} whole whether a whole download is all right; else `no-ranges` @returns {Promise<ByteSource>}
  */
-async function openUrl(url, count, signal) {
+async function openUrl(url, count, signal, whole) {
   const name = decodeURIComponent(url.pathname.split("/").at(-1) ?? "");
   const abort = new AbortController(); // of a body that nobody wants
   try {
@@ -128,7 +132,20 @@ async function openUrl(url, count, signal) {
   } finally {
     abort.abort();
   }
+  if (!whole) throw new RwkvError("no-ranges", { name: url.href });
   return new BlobBytes(name, await fetchBlob(url, count, signal));
+}
+
+/** An address as somebody may have copied it: the hub's page about a file stands for the file. Throws a TypeError. @param {string} text */
+export function addressOf(text) {
+  const url = new URL(text);
+  if (url.href.startsWith(HUB)) url.pathname = url.pathname.replace(/^(\/[^/]+\/[^/]+)\/blob\//, "$1/resolve/");
+  return url;
+}
+
+/** The same file at a mirror of the hub. @param {URL} url @param {string} mirror what stands for https://huggingface.co/; empty: the hub itself */
+export function mirrored(url, mirror) {
+  return mirror && url.href.startsWith(HUB) ? new URL(mirror.replace(/\/*$/, "/") + url.href.slice(HUB.length)) : url;
 }
 
 /** @param {URL} url @param {AbortSignal} signal */
@@ -139,16 +156,16 @@ async function lengthOf(url, signal) {
 
 /**
  * A model by the address of its file, or of the `*.index.json` beside its files: then those files that are there, `config.json` and `tokenizer.json`.
- * @param {URL} url @param {(bytes: number) => void} count @param {AbortSignal} signal @returns {Promise<ByteSource[]>}
+ * @param {URL} url @param {(bytes: number) => void} count @param {AbortSignal} signal @param {boolean} [whole] @returns {Promise<ByteSource[]>}
  */
-export async function openAddress(url, count, signal) {
-  if (!INDEX.test(url.pathname)) return [await openUrl(url, count, signal)];
+export async function openAddress(url, count, signal, whole = true) {
+  if (!INDEX.test(url.pathname)) return [await openUrl(url, count, signal, whole)];
   const index = await fetchBlob(url, count, signal);
   /** @type {ByteSource[]} */
   const files = [new BlobBytes(decodeURIComponent(url.pathname.split("/").at(-1) ?? ""), index)];
   for (const name of ["config.json", "tokenizer.json", ...(await namesIn(index))]) {
     try {
-      files.push(await openUrl(new URL(encodeURIComponent(name), url), count, signal));
+      files.push(await openUrl(new URL(encodeURIComponent(name), url), count, signal, whole));
     } catch (e) {
       signal.throwIfAborted();
       if (!/^HTTP 4/.test(String(RwkvError.from(e).details.reason))) throw e; // a file that is not there is missed by Python, where it matters

@@ -1,29 +1,43 @@
 // @ts-check
 /**
  * The worker: starts Python (boot.js), keeps the store and the GPU, and passes requests to Python (py_rwkv/browser/service.py).
- * In: `{id, op, args}` and `{cancel: id}`. Out: `{id, event, value}` with event "progress" | "chunk" | "result" | "error".
+ * In: `{id, op, args}`, `{cancel: id}`, and `{pause: id, paused}`. Out: `{id, event, value}` with event "progress" | "chunk" | "result" | "error".
  */
 
 import { boot, readBuild } from "./boot.js";
+import { convert } from "./conversion.js";
 import { loadTexts, RwkvError } from "./errors.js";
+import * as held from "./held.js";
 import { describe, Gpu, isSoftware, requestAdapter } from "./gpu.js";
+import { inspect } from "./inspect.js";
+import { check, files, list } from "./library.js";
 import { Meter } from "./meter.js";
-import { anticipate, forget, remember } from "./pipelines.js";
-import { INDEX, nameOf, openAddress, openFiles, WEIGHTS } from "./sources.js";
-import { fetchBlob, sha256, Store } from "./store.js";
+import { anticipate, forget, lastUsed, remember } from "./pipelines.js";
+import { addressOf, INDEX, mirrored, nameOf, openAddress, openFiles, WEIGHTS } from "./sources.js";
+import { States } from "./states.js";
+import { Gauge } from "./trace.js";
+import { fetchBlob, Store } from "./store.js";
+import { Gate } from "./transfer.js";
+import { keeper } from "./tuning.js";
 
-/** @typedef {{id: string, name: string, path: string, bytes: number, description: Record<string, string>, licence: string}} CatalogueEntry */
-/** @typedef {{signal: AbortSignal, progress: (phase: string, done: number, total: number, unit: string) => void, emit: (value: unknown) => void}} Context */
+/** What the site offers: a model directory below models/ (`path`), or a checkpoint (`url`) of that `config`. @typedef {{id: string, name: string, path?: string, url?: string, bytes: number, config: object, description: Record<string, string>, licence: string}} CatalogueEntry */
+/** @typedef {{signal: AbortSignal, gate: Gate, progress: (phase: string, done: number, total: number, unit: string) => void, emit: (value: unknown) => void}} Context */
 /** @typedef {import("./sources.js").ByteSource} ByteSource */
-/** @typedef {{source: string | File | File[], device: "webgpu" | "numpy", quantization: string, name: string}} LoadRequest */
-/** What to load: a manifest with its shards in the store or below `base`, or the `files` of a checkpoint. @typedef {{id: string, manifest: string, base?: URL, files?: ByteSource[], name?: string}} Source */
+/** @typedef {{source: string | File | File[], device: "webgpu" | "numpy", quantization: string, name: string, mirror: string, slots: number, tuning: "auto" | "preset" | "measure"}} LoadRequest */
+/** What to load: a manifest with its shards in the store or below `base`, or the `files` of a checkpoint. `listed`: in the site's catalogue. @typedef {{id: string, manifest: string, base?: URL, listed?: boolean, files?: ByteSource[], name?: string, origin: import("./store.js").Origin}} Source */
 
 const SITE = new URL("../", import.meta.url);
+const IDLE = 1000; // ms without a request before what can wait is done
+const FATAL =
+  /fatally failed|memory access out of bounds|table index is out of bounds|function signature mismatch|RuntimeError: unreachable/;
+const NO_MEMORY = /^MemoryError|Array buffer allocation failed|WebAssembly\.Memory|Out of memory/im;
 const SMALL = 64 << 20; // models below this start downloading before Python is up; larger ones are checked against the adapter first
 
 const texts = loadTexts(new URL("i18n/errors.json", SITE));
 /** @type {Map<number, AbortController>} */
 const running = new Map();
+/** Of the loads and repairs under way. @type {Map<number, Gate>} */
+const gates = new Map();
 /** @type {Promise<Store> | undefined} */
 let store;
 /** @type {Promise<import("./boot.js").Booted> | undefined} */
@@ -34,6 +48,16 @@ let building;
 let service; // of Python, once a model is loaded
 /** @type {any} */
 let loaded; // its Meter
+/** @type {Gpu | undefined} */
+let device; // its executor
+/** A device that compiles the pipelines of the model used last, before anybody asks for it. @type {Promise<Gpu> | undefined} */
+let ahead;
+/** What can wait until nothing is to be done. @type {(() => Promise<unknown>)[]} */
+const later = [];
+/** What was read, in conversations. @type {States | undefined} */
+let states;
+/** The last trace. @type {Gauge | undefined} */
+let traced;
 /** Loads take turns: the next begins when the one before has ended. */
 let turn = Promise.resolve();
 
@@ -50,38 +74,82 @@ const operations = {
   tokenize: async ({ text }) => JSON.parse(need().tokenize(text)),
   info: async () => info(),
   answer,
+  templates: async () => JSON.parse(await need().do("templates", "{}")),
+  render: async (request) => JSON.parse(await need().do("render", JSON.stringify(request))),
+  "states.usage": () => openStates().usage(),
+  "states.clear": () => openStates().clear(),
+  "states.load": loadState,
+  "states.save": saveState,
+  trace,
+  score,
+  stateOf: async ({ layer, head }) => {
+    if (!traced) throw new RwkvError("bad-setting", { name: "stateOf", expected: "something after a trace", found: "no trace" });
+    return traced.head(layer, head);
+  },
+  bench,
+  inspect: async (request, { signal }) => {
+    const entry = typeof request.source === "string" ? (await catalogue()).find((e) => e.id === request.source) : undefined;
+    const packed = async () => (await resolve({ ...request, quantization: "" }, /** @type {Context} */ ({ signal }))).manifest;
+    return inspect((await startPython()).pyodide, request, { entry, packed, signal });
+  },
+  models: async () => list(await openStore()),
+  check: async ({ id, repair }, { gate, progress }) => check(await openStore(), id, repair ? () => baseOf(id) : undefined, gate, progress),
+  files: async ({ id }) => files(await openStore(), id),
   forget: async ({ id }) => {
     await (await openStore()).remove(id);
     await forget(id, openStore());
   },
 };
 
-onmessage = async ({ data: { id, op, args, cancel } }) => {
+// As long as this worker lives it holds a lock of its name; whoever started it learns from the lock that it is gone, however that came about.
+void navigator.locks?.request(self.name, () => {
+  postMessage({ id: 0, event: "alive" });
+  return new Promise(() => {});
+});
+
+onmessage = async ({ data: { id, op, args, cancel, pause, paused } }) => {
   if (cancel !== undefined) return running.get(cancel)?.abort();
-  await texts;
+  if (pause !== undefined) return gates.get(pause)?.set(paused);
   const abort = new AbortController();
   running.set(id, abort);
   const post = (/** @type {string} */ event, /** @type {unknown} */ value) => postMessage({ id, event, value });
   const meter = new Meter((progress) => post("progress", progress));
   /** @type {Context} */
-  const context = { signal: abort.signal, progress: meter.update.bind(meter), emit: (value) => post("chunk", value) };
+  const context = {
+    signal: abort.signal,
+    gate: new Gate(abort.signal, (waiting) => meter.wait(waiting)),
+    progress: meter.update.bind(meter),
+    emit: (value) => post("chunk", value),
+  };
+  gates.set(id, context.gate);
   try {
     if (op === "load") loaded = meter;
     post("result", await operations[op](args, context));
   } catch (e) {
-    post("error", (abort.signal.aborted && op === "load" ? new RwkvError("cancelled") : pythonError(e)).toJSON());
+    await texts;
+    post("error", (abort.signal.aborted && op === "load" ? new RwkvError("cancelled") : told(pythonError(e))).toJSON());
   } finally {
     running.delete(id);
+    gates.delete(id);
   }
 };
 
+/** With its text, which an error made before the texts were there has not. @param {RwkvError} error */
+function told(error) {
+  return error.message === error.code ? new RwkvError(error.code, error.details) : error;
+}
+
 /** A Python RwkvError crosses as JSON in the last line of the exception's text (service.py, `crossing`). @param {any} e */
 function pythonError(e) {
-  const found = /^py_rwkv\.browser\.service\.Crossing: (\{.*\})$/m.exec(e?.message ?? "");
+  const said = String(e?.message ?? "");
+  const found = /^py_rwkv\.browser\.service\.Crossing: (\{.*\})$/m.exec(said);
+  if (!found && FATAL.test(said)) return new RwkvError("worker-crashed", { reason: said.slice(0, 200) }); // Python cannot go on
+  if (!found && NO_MEMORY.test(said)) return new RwkvError("no-memory", { reason: said.trim().split("\n").at(-1) });
   return RwkvError.from(found ? JSON.parse(found[1]) : e);
 }
 
-async function probe() {
+/** @param {{warm: boolean}} request warm: whether a model is going to be used here */
+async function probe({ warm }) {
   /** @type {Record<string, boolean>} */
   const stored = {};
   for (const row of await openStore().then(
@@ -89,14 +157,45 @@ async function probe() {
     () => [],
   ))
     stored[row.id] = row.complete;
-  if (Object.values(stored).some(Boolean)) startPython().catch(() => {}); // somebody who has a model is going to use it
+  if (warm && Object.values(stored).some(Boolean)) {
+    startPython().catch(() => {}); // somebody who has a model is going to use it
+    if (!service) ahead ??= lookAhead();
+    ahead?.catch(() => {});
+  }
   try {
     const adapter = await requestAdapter();
-    return { webgpu: { available: true, adapter: describe(adapter), software: isSoftware(adapter) }, stored };
+    return { webgpu: { available: true, adapter: describe(adapter), software: isSoftware(adapter), limits: limitsOf(adapter) }, stored };
   } catch (e) {
-    const { code, message, details } = RwkvError.from(e);
+    await texts;
+    const { code, message, details } = told(RwkvError.from(e));
     return { webgpu: { available: false, code, reason: message, details }, stored };
   }
+}
+
+/** The largest buffer a kernel can have. @param {GPUAdapter} adapter */
+function limitsOf({ limits: { maxStorageBufferBindingSize, maxBufferSize } }) {
+  return { binding: Math.min(maxStorageBufferBindingSize, maxBufferSize, 2 ** 31 - 4) };
+}
+
+async function lookAhead() {
+  const [gpu, id] = await Promise.all([Gpu.create(), lastUsed(openStore())]);
+  if (id !== undefined) void anticipate(gpu, id, openStore(), buildKey());
+  return gpu;
+}
+
+/** The device for a load: the one that is there already, if it came to be. */
+async function takeGpu() {
+  const taken = ahead;
+  ahead = undefined;
+  return (await taken?.catch(() => undefined)) ?? (await Gpu.create());
+}
+
+/** Do what has waited, once nobody has asked for anything for a while. */
+function whenIdle() {
+  setTimeout(async () => {
+    if (running.size) return whenIdle();
+    for (const work of later.splice(0)) await work();
+  }, IDLE);
 }
 
 /** @returns {Promise<CatalogueEntry[]>} */
@@ -122,31 +221,63 @@ async function load(request, context) {
 /** @param {LoadRequest} request @param {Context} context */
 async function loadNow(request, context) {
   const { progress, signal } = context;
+  loaded.timings.start = Math.round(performance.now()); // since the worker began
   await unload();
+  device = undefined;
+  (await openStore()).release();
   progress("python", 0, 1, "steps");
   const booting = startPython();
   booting.catch(() => {}); // reported where it is awaited
-  const gpu = request.device === "webgpu" ? await Gpu.create() : undefined;
+  progress("adapter", 0, 1, "steps");
+  const gpu = request.device === "webgpu" ? await takeGpu() : undefined;
+  progress("adapter", 1, 1, "steps");
   try {
     const found = await resolve(request, context);
     const small = found.manifest && JSON.parse(found.manifest).total_bytes < SMALL;
     const early = small ? fetchShards(found, context) : undefined;
     early?.catch(() => {});
-    const kept = gpu && anticipate(gpu, found.id, openStore(), pipelinesKey(found));
+    const listed = found.listed ? new URL("pipelines.json", found.base) : undefined;
+    const kept = gpu && anticipate(gpu, found.id, openStore(), buildKey(), listed);
     const { pyodide } = await booting;
     signal.throwIfAborted();
     if (!gpu || found.files) await pyodide.loadPackage("numpy", { messageCallback: () => {} });
     progress("python", 1, 1, "steps");
     const module = pyodide.pyimport("py_rwkv.browser.service");
-    if (found.files) found.manifest = await convert(module, found, request, context);
+    if (found.files) {
+      const { id, files: sources, name = "", origin } = found;
+      const what = { id, files: sources, name, origin, quantization: request.quantization, device: request.device };
+      found.manifest = await convert(module, await openStore(), what, context.gate, progress, pythonError);
+    }
     signal.throwIfAborted();
-    module.check(found.manifest, small ? undefined : gpu); // a small one is refused when its programs are built
-    await (early ?? fetchShards(found, context));
+    if (!small) module.check(found.manifest, gpu, request.slots); // a small one is refused when its programs are built
+    await Promise.all([early ?? fetchShards(found, context), openStates().open()]);
     signal.throwIfAborted();
-    service = await module.open_model(found.manifest, shardsOf(found.manifest), gpu, progress, await tokenizerOf(found.manifest));
+    service = await module.open_model(
+      found.manifest,
+      shardsOf(found, context, loaded.timings),
+      gpu,
+      progress,
+      await tokenizerOf(found.manifest),
+      request.slots,
+      keeper(openStore(), await buildKey()),
+      request.tuning,
+      openStates(),
+    );
     module.destroy();
+    await settleStore(found.id);
     progress("ready", 1, 1, "");
-    if (gpu) void remember(gpu, found.id, openStore(), pipelinesKey(found), await kept);
+    const { timings } = loaded;
+    timings.ready = loaded.elapsed();
+    if (gpu) {
+      const meter = loaded;
+      void gpu.settled().then(() => void (timings.complete = meter.elapsed()));
+      later.push(async () => remember(gpu, found.id, openStore(), buildKey(), await kept));
+    }
+    later.push(() => verify(request));
+    const { keep } = await booting;
+    if (keep) later.push(keep);
+    whenIdle();
+    device = gpu;
     gpu?.device.lost.then(({ reason, message }) => {
       if (reason !== "destroyed")
         postMessage({ id: 0, event: "error", value: new RwkvError("device-lost", { reason: message || "unknown" }).toJSON() });
@@ -158,17 +289,40 @@ async function loadNow(request, context) {
   }
 }
 
+/**
+ * The self-test that the load has left for later (py_rwkv/runtime/tuner.py). A model that turns out to compute wrongly is loaded again, with kernels that do not;
+ * where there are none, it is an error of the whole engine, as when the device is lost.
+ * @param {LoadRequest} request
+ */
+async function verify(request) {
+  const tested = service;
+  try {
+    if (!tested || (await tested.verify()) || tested !== service) return;
+    console.warn("The self-test failed: the model is loaded again with other kernels.");
+    const { signal } = new AbortController();
+    const quiet = () => {};
+    await load({ ...request, tuning: "auto" }, { signal, gate: new Gate(signal, quiet), progress: quiet, emit: quiet });
+  } catch (e) {
+    if (tested === service) postMessage({ id: 0, event: "error", value: pythonError(e).toJSON() });
+  }
+}
+
 /** @param {LoadRequest} request @param {Context} context @returns {Promise<Source>} */
-async function resolve({ source, quantization, name }, { signal, progress }) {
+async function resolve({ source, quantization, name, mirror }, { signal, progress }) {
   if (typeof source !== "string") {
-    const files = [source].flat();
-    const id = `file:${files.map((f) => `${f.name}:${f.size}:${f.lastModified}`).join(":")}:${quantization}`;
-    return known(id, name, () => openFiles(files));
+    const chosen = [source].flat();
+    const id = `file:${chosen.map((f) => `${f.name}:${f.size}:${f.lastModified}`).join(":")}:${quantization}`;
+    return known(id, { source: "", files: chosen.map((f) => f.name), quantization, name }, () => openFiles(chosen));
+  }
+  if (source.startsWith("stored:")) {
+    const row = await (await openStore()).model(source.slice(7));
+    if (!row?.complete) throw new RwkvError("bad-source", { source });
+    return { id: row.id, manifest: row.manifest, origin: row.origin ?? { source: row.id } };
   }
   const entry = (await catalogue()).find((e) => e.id === source);
   let url;
   try {
-    url = entry ? new URL(entry.path, new URL("models/", SITE)) : new URL(source);
+    url = entry?.path ? new URL(entry.path, new URL("models/", SITE)) : addressOf(entry?.url ?? source);
   } catch {
     throw new RwkvError("bad-source", { source });
   }
@@ -176,25 +330,27 @@ async function resolve({ source, quantization, name }, { signal, progress }) {
   if (WEIGHTS.test(url.pathname) || INDEX.test(url.pathname)) {
     let done = 0;
     const count = (/** @type {number} */ n) => progress("download", (done += n), 0, "bytes");
-    return known(`${url.href}:${quantization}`, name || nameOf(url), () => openAddress(url, count, signal));
+    const origin = { source, quantization, name: name || (entry?.name ?? nameOf(url)) };
+    return known(`${url.href}:${quantization}`, origin, () => openAddress(mirrored(url, mirror), count, signal));
   }
   const base = url.pathname.endsWith("/manifest.json") ? new URL("./", url) : new URL(url.href.replace(/\/?$/, "/"));
   const id = entry ? entry.id : base.href;
   try {
     const manifest = await (await fetchBlob(new URL("manifest.json", base), () => {}, signal, "no-cache")).text();
     checkJson(manifest, base);
-    return { id, manifest, base };
+    return { id, manifest, base, listed: Boolean(entry), origin: { source, base: base.href } };
   } catch (e) {
     const row = await (await openStore()).model(id); // offline: what is stored still runs
-    if (row?.complete && RwkvError.from(e).code === "fetch-failed") return { id, manifest: row.manifest, base };
+    if (row?.complete && RwkvError.from(e).code === "fetch-failed")
+      return { id, manifest: row.manifest, base, origin: { source, base: base.href } };
     throw e;
   }
 }
 
-/** A checkpoint, unless an earlier visit has converted it. @param {string} id @param {string} name @param {() => ByteSource[] | Promise<ByteSource[]>} open @returns {Promise<Source>} */
-async function known(id, name, open) {
+/** A checkpoint, unless an earlier visit has converted it. @param {string} id @param {import("./store.js").Origin} origin @param {() => ByteSource[] | Promise<ByteSource[]>} open @returns {Promise<Source>} */
+async function known(id, origin, open) {
   const manifest = await (await openStore()).manifest(id);
-  return manifest ? { id, manifest } : { id, manifest: "", name, files: await open() };
+  return manifest ? { id, manifest, origin } : { id, manifest: "", name: origin.name, origin, files: await open() };
 }
 
 /** @param {string} text @param {URL} base */
@@ -209,53 +365,57 @@ function checkJson(text, base) {
 }
 
 /** @param {Source} source @param {Context} context */
-async function fetchShards({ id, manifest, base }, { signal, progress }) {
+async function fetchShards({ id, manifest, base, origin }, { gate, progress }) {
   if (!base) return;
-  await (await openStore()).download(id, manifest, base, (done, total) => progress("download", done, total, "bytes"), signal);
+  const from = { ...origin, base: base.href };
+  await (await openStore()).download(id, manifest, from, (done, total) => progress("download", done, total, "bytes"), gate);
+}
+
+/** A model is ready: what found no place on the disk may go, and the rest was used now. @param {string} id */
+async function settleStore(id) {
+  const store = await openStore();
+  loaded.kept = !store.volatile && !store.refused;
+  store.release();
+  await store.update(id, { used: Date.now() }).catch(() => {});
+}
+
+/** Where the model directory of a stored model is that was stored without saying so. @param {string} id */
+async function baseOf(id) {
+  const listed = (await catalogue().catch(() => [])).find((e) => e.id === id)?.path;
+  return listed ? new URL(listed, new URL("models/", SITE)).href : /^https?:.*\/$/.test(id) ? id : "";
+}
+
+async function buildKey() {
+  return (await building)?.key ?? "";
 }
 
 /**
- * Python turns a checkpoint into shards, on a GPU of its own if there is one; each goes to the store as it is made. Nothing stays there unless all do.
- * @param {any} module @param {Source} found @param {LoadRequest} request @param {Context} context
+ * Shards by their number, from the store. One that was damaged there is fetched again.
+ * @param {Source} found @param {Context} context @param {Record<string, number>} timings gets `read`, what reading them takes
  */
-async function convert(module, { id, files = [], name }, { device, quantization }, { progress, signal }) {
-  const target = await openStore();
-  await target.remove(id); // what a crash may have left
-  const gpu = device === "webgpu" ? await Gpu.create() : undefined;
-  const label = name || files[0].name;
-  /** @type {Promise<void>[]} */
-  let writes = [];
-  const keep = (/** @type {string} */ hash, /** @type {Uint8Array} */ data) =>
-    void writes.push(target.keep(id, label, hash, new Blob([/** @type {BlobPart} */ (data)])));
-  const settle = async () => {
-    await Promise.all(writes);
-    writes = [];
-  };
-  try {
-    const manifest = await module.convert_files(files, name, quantization, gpu, keep, settle, progress, () => signal.aborted);
-    await settle();
-    signal.throwIfAborted();
-    await target.record(id, manifest, true);
-    return manifest;
-  } catch (e) {
-    await Promise.allSettled(writes);
-    await target.remove(id);
-    throw e;
-  } finally {
-    gpu?.close();
-  }
-}
-
-/** What a list of pipelines belongs to. @param {Source} source */
-async function pipelinesKey({ manifest }) {
-  return `${(await building)?.key} ${await sha256(new TextEncoder().encode(manifest))}`;
-}
-
-/** Shards by their number, from the store. @param {string} manifest */
-function shardsOf(manifest) {
+function shardsOf(found, context, timings) {
   /** @type {{sha256: string}[]} */
-  const shards = JSON.parse(manifest).shards;
-  return async (/** @type {number} */ index) => (await openStore()).read(shards[index].sha256);
+  const shards = JSON.parse(found.manifest).shards;
+  timings.read = 0;
+  return async (/** @type {number} */ index) => {
+    const start = performance.now();
+    const { sha256 } = shards[index];
+    const store = await openStore();
+    const shard = (await store.sound(sha256)) ?? (await replaced(store, sha256, found, context));
+    timings.read += Math.round(performance.now() - start);
+    return shard;
+  };
+}
+
+/** A shard in place of one that is damaged. @param {Store} store @param {string} sha256 @param {Source} found @param {Context} context */
+async function replaced(store, sha256, found, context) {
+  await store.discard(sha256);
+  if (!found.base) {
+    await store.update(found.id, { complete: false, begun: undefined }); // made here: the next load makes it again
+    throw new RwkvError("shard-mismatch", { expected: sha256, found: "changed in the browser's storage" });
+  }
+  await fetchShards(found, context);
+  return store.read(sha256);
 }
 
 /** The tokenizer's file, from the store, of a model that has one. @param {string} manifest */
@@ -282,6 +442,52 @@ async function answer(request, { signal, emit }) {
   return text ? JSON.parse(text) : undefined;
 }
 
+/** Makes a state file the start of conversations; its id. @param {{file: File, force: boolean, layout: string | undefined}} args */
+async function loadState({ file, ...options }) {
+  const [source] = openFiles([file]);
+  if (await need().do("needs_numpy", "{}", source)) {
+    const { pyodide } = await startPython();
+    await pyodide.loadPackage("numpy", { messageCallback: () => {} });
+  }
+  return need().do("load_state", JSON.stringify(options), source);
+}
+
+/** A state file that ends where these messages do. @param {object} request @param {Context} context */
+async function saveState(request, { signal }) {
+  const bytes = await need().do("save_state", JSON.stringify(request), () => signal.aborted);
+  return new Blob([bytes], { type: "application/octet-stream" });
+}
+
+/** Reads a text and tells what every token did to the state. @param {object} request @param {Context} context */
+async function trace(request, { signal, emit }) {
+  const [end, gauge] = await need().do(
+    "trace",
+    JSON.stringify(request),
+    Gauge,
+    (/** @type {string} */ token) => emit(JSON.parse(token)),
+    () => signal.aborted,
+  );
+  traced = gauge;
+  return JSON.parse(end);
+}
+
+/** Reads an answer again and tells what each of its tokens competed with. @param {object} request @param {Context} context */
+async function score(request, { signal, emit }) {
+  const told = (/** @type {string} */ token) => emit(JSON.parse(token));
+  return JSON.parse(await need().do("score", JSON.stringify(request), told, () => signal.aborted));
+}
+
+/** Measures the loaded model, and the adapter on a device of its own. @param {object} plan @param {Context} context */
+async function bench(plan, { signal, emit }) {
+  const gpu = JSON.parse(need().info()).device.kind === "webgpu" ? await Gpu.create() : undefined;
+  try {
+    const part = (/** @type {string} */ text) => emit(JSON.parse(text));
+    return { ...JSON.parse(await need().bench(JSON.stringify(plan), gpu, part, () => signal.aborted)), load_ms: loaded.timings };
+  } finally {
+    gpu?.close();
+  }
+}
+
 function need() {
   if (!service) throw new RwkvError("not-loaded");
   return service;
@@ -291,11 +497,26 @@ async function info() {
   const facts = JSON.parse(need().info());
   const { pyodide, snapshot } = await startPython();
   const wasmBytes = pyodide._module.HEAP8.length;
-  return { ...facts, memory: { ...facts.memory, wasmBytes }, timings: loaded.timings, start: { snapshot } };
+  const memory = { ...facts.memory, wasmBytes, shardBytes: held.peak() };
+  const states = await openStates().usage(false);
+  return {
+    ...facts,
+    memory,
+    states,
+    timings: loaded.timings,
+    start: { snapshot },
+    kept: loaded.kept,
+    bridge: device && { ...device.traffic },
+  };
+}
+
+function openStates() {
+  states ??= new States(openStore());
+  return states;
 }
 
 function openStore() {
-  store ??= Store.open();
+  store ??= Store.open().catch(() => Store.inMemory());
   return store;
 }
 
@@ -304,7 +525,7 @@ function startPython() {
   python ??= boot(
     SITE,
     building,
-    openStore().catch(() => undefined),
+    openStore().then((s) => (s.volatile ? undefined : s)),
   ).catch((e) => {
     python = building = undefined;
     throw new RwkvError("python-failed", { reason: RwkvError.from(e).message });

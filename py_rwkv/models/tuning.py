@@ -1,0 +1,135 @@
+"""Which form of the kernels a Program uses: what an adapter can do (`Features`), what may be chosen (`Tuning`, `Choice`), and what is worth trying.
+
+Nothing here runs: runtime/tuner.py measures, runtime/selftest.py checks. A new form of a kernel is one more field of `Tuning`, with the values it may have
+in `VALUES`, and one more candidate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What an adapter can do beyond the baseline that every kernel has."""
+
+    software: bool = False  # a CPU behind the interface of a GPU
+    subgroups: tuple[int, int] = (0, 0)  # the least and the greatest size; zeros: none
+    f16: bool = False  # `enable f16;`
+    packed: bool = False  # dot4I8Packed
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Tile sizes of the kernels that have a choice. Barriers are what software adapters cannot afford (~30 µs each in SwiftShader)."""
+
+    tile: str = "4x1"  # weight rows × tokens that an invocation (or a group of lanes) computes
+    lanes: int = 1  # invocations that share a tile
+    share: int = 1  # invocations of a subgroup, exactly, that share what they load of the input; 1: each loads it all. Needs lanes == 1
+    workgroup: int = 16
+    norm_workgroup: int = 16
+    norm_channels: int = 4  # vec4s of a row per invocation
+    wkv_rows: int = 4  # state rows per invocation
+    whole_heads: bool = True  # one workgroup or invocation sees a whole head: what follows the recurrence needs no dispatch of its own
+    narrow: int = 1  # a step of at most so many rows runs the decode program, a longer one the prefill program
+    chunk: int = 32  # rows of a prefill step: at most ~100 ms, so that stop works at any time
+
+    @property
+    def reduce(self) -> str:
+        return "one" if self.lanes == 1 else "many"
+
+    @property
+    def exact(self) -> bool:
+        """Whether all arithmetic is f32: the self-test allows forms that round activations more."""
+        return True
+
+
+VALUES: dict[str, tuple[Any, ...]] = {
+    "tile": ("4x1", "4x4", "4x8"),
+    "lanes": POWERS[:7],
+    "share": (1, 4, 8),
+    "workgroup": POWERS,
+    "norm_workgroup": POWERS,
+    "norm_channels": POWERS[:5],
+    "wkv_rows": (1, 2, 4),
+    "whole_heads": (False, True),
+    "narrow": tuple(range(1, 17)),
+    "chunk": (16, 32, 64, 128),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one model runs with on one adapter: a form for each of its two programs. `narrow` counts in `decode`, `chunk` in `prefill`."""
+
+    decode: Tuning
+    prefill: Tuning
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Choice | None:
+        """What `to_json` gave; None for anything else, such as one that a newer version of the package has stored."""
+        if not isinstance(data, dict) or set(data) != {"decode", "prefill"}:
+            return None
+        decode, prefill = (_tuning(data[name]) for name in ("decode", "prefill"))
+        return cls(decode, prefill) if decode and prefill else None
+
+
+def _tuning(data: object) -> Tuning | None:
+    if not isinstance(data, dict) or set(data) != {f.name for f in fields(Tuning)}:
+        return None
+    if not all(any(value is v or (type(value) is type(v) and value == v) for v in VALUES[name]) for name, value in data.items()):
+        return None
+    return Tuning(**data) if data["lanes"] <= data["workgroup"] and 1 in (data["lanes"], data["share"]) else None
+
+
+SOFTWARE = Tuning(narrow=2)  # lavapipe: two rows take 0.85–0.95 of the prefill program's time in the decode program, three 1.2 times
+HARDWARE = Tuning(lanes=16, workgroup=64, norm_workgroup=64, norm_channels=1, wkv_rows=1, chunk=128)
+
+
+def prefill_tuning(decode: Tuning) -> Tuning:
+    """The tile for many rows at once: each decoded weight serves several tokens. A lone invocation has no time for a whole head, row after row."""
+    return replace(decode, tile="4x4" if decode.share == 1 else "4x8", whole_heads=decode.lanes > 1)
+
+
+def choice_of(decode: Tuning) -> Choice:
+    """A form for decoding, and what goes with it for prefill."""
+    return Choice(decode, prefill_tuning(decode))
+
+
+# Nothing shared between invocations, no optional feature, the plainest form of every kernel: what is left when a driver computes wrongly.
+SAFE = Choice(Tuning(whole_heads=False), Tuning(whole_heads=False, chunk=16))
+
+
+def preset(features: Features) -> Choice:
+    """What an adapter gets without any measurement."""
+    least, most = features.subgroups
+    return choice_of(replace(SOFTWARE, share=least if least == most and least in VALUES["share"] else 1) if features.software else HARDWARE)
+
+
+def candidates(features: Features) -> list[Tuning]:
+    """Forms for decoding that are worth a measurement on such an adapter; the first is the preset's."""
+    first = preset(features).decode
+    if features.software:
+        return [first] + [replace(first, workgroup=n) for n in (8, 32)]
+    shared = [replace(first, lanes=n, workgroup=w) for n, w in ((8, 64), (32, 64), (32, 128), (16, 128), (64, 64), (4, 64))]
+    return [first, *shared, replace(first, norm_workgroup=128), replace(first, norm_workgroup=256)]
+
+
+def prefill_candidates(features: Features, decode: Tuning) -> list[Tuning]:
+    """Forms for prefill beside a form for decoding; the first is what goes with it unmeasured."""
+    first = prefill_tuning(decode)
+    if features.software:
+        return [first] + [replace(first, workgroup=n) for n in (8, 32) if n != first.workgroup]
+    pairs = dict.fromkeys([(first.lanes, first.workgroup), (1, 64), (4, 64), (8, 64), (16, 64)])
+    return [replace(first, lanes=n, workgroup=w) for n, w in pairs]
+
+
+def chunks(features: Features) -> tuple[int, ...]:
+    """Lengths of a prefill step worth a measurement."""
+    return (16, 32, 64) if features.software else (32, 64, 128)

@@ -1,0 +1,2 @@
+//!include lib/share_4.wgsl
+//!include lib/input_shared.wgsl

@@ -1,0 +1,2 @@
+//!include lib/share_8.wgsl
+//!include lib/input_shared.wgsl

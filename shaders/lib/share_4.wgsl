@@ -1,0 +1,13 @@
+enable subgroups;
+// A subgroup of exactly SHARE invocations loads 16 numbers that all of them need, each some, and hands them round. Software adapters load for one invocation after the
+// other, so loads are what a product costs there; handing round is one instruction.
+const SHARE: u32 = 4u;
+
+// All 16 numbers, of which invocation l loaded those at l, SHARE + l, …
+fn spread16(mine: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(
+        vec4<f32>(subgroupBroadcast(mine.x, 0u), subgroupBroadcast(mine.x, 1u), subgroupBroadcast(mine.x, 2u), subgroupBroadcast(mine.x, 3u)),
+        vec4<f32>(subgroupBroadcast(mine.y, 0u), subgroupBroadcast(mine.y, 1u), subgroupBroadcast(mine.y, 2u), subgroupBroadcast(mine.y, 3u)),
+        vec4<f32>(subgroupBroadcast(mine.z, 0u), subgroupBroadcast(mine.z, 1u), subgroupBroadcast(mine.z, 2u), subgroupBroadcast(mine.z, 3u)),
+        vec4<f32>(subgroupBroadcast(mine.w, 0u), subgroupBroadcast(mine.w, 1u), subgroupBroadcast(mine.w, 2u), subgroupBroadcast(mine.w, 3u)));
+}

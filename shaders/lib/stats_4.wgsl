@@ -1,0 +1,2 @@
+//!include lib/share_4.wgsl
+//!include lib/stats_shared.wgsl

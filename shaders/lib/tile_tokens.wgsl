@@ -1,0 +1,7 @@
+// One chunk of one weight row times four tokens.
+struct Inputs { a: mat4x4<f32>, b: mat4x4<f32>, c: mat4x4<f32>, d: mat4x4<f32> }
+fn dots(w: mat4x4<f32>, v: Inputs) -> vec4<f32> { return vec4<f32>(dot16(w, v.a), dot16(w, v.b), dot16(w, v.c), dot16(w, v.d)); }
+fn partial4(at: u32, block: u32, chunk: u32, v: Inputs) -> vec4<f32> {
+    let about = facts(block + chunk / 2u);
+    return scale(about) * dots(load16(at + chunk, about), v);
+}

@@ -1,0 +1,2 @@
+//!include lib/share_8.wgsl
+//!include lib/wkv7_state_shared.wgsl

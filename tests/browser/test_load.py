@@ -1,0 +1,86 @@
+"""What a load and a token cost that can be counted: shards in memory, bytes on the GPU and in Python, calls from Python to JavaScript, pipelines known ahead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from make_pth import save
+from models import converted
+from playwright.sync_api import Browser, Page
+from tiny_model import weights
+
+from py_rwkv.checkpoint.shards import DirectorySink
+from py_rwkv.checkpoint.source import BytesSource
+from py_rwkv.models.config import Config
+
+SMALL = Config("7", 1, 64, 1, 64, 256, 300, {"w": 16, "a": 16, "v": 16, "g": 16})
+KEPT = """async (name) => {
+    const opening = indexedDB.open("py-rwkv");
+    await new Promise((resolve) => (opening.onsuccess = resolve));
+    const get = () => opening.result.transaction("start").objectStore("start").get(name);
+    for (;;) {
+        const request = get();
+        await new Promise((resolve) => (request.onsuccess = resolve));
+        if (request.result) return opening.result.close(), request.result;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+}"""
+CALLS = """async ([count, more]) => {
+    const before = (await rwkv.info()).bridge;
+    const request = { prompt: "The quick brown fox", max_tokens: count, temperature: 0, stop: [], ban: [0], ...more };
+    const { usage } = await rwkv.completions.create(request);
+    const after = (await rwkv.info()).bridge;
+    return [usage.completion_tokens, after.calls - before.calls];
+}"""
+
+
+@pytest.fixture(scope="module")
+def demo(browser: Browser, site_url: str) -> Iterator[Page]:
+    """A page that has loaded the demo model."""
+    page = browser.new_page(service_workers="block")
+    page.set_default_timeout(120_000)
+    page.goto(site_url)
+    page.wait_for_selector("html[data-state]")
+    page.evaluate("rwkv.load('demo').then(() => true)")
+    yield page
+    page.close()
+
+
+def test_the_site_lists_the_pipelines_that_its_model_needs(demo: Page, site: Path) -> None:
+    listed = {spec["code"] for spec in json.loads((site / "models/demo/pipelines.json").read_text("utf-8"))}
+    wanted = {spec["code"] for spec in json.loads(demo.evaluate(KEPT, "pipelines demo")["specs"])}
+    assert listed == wanted and len(wanted) < 20
+
+
+def test_memory_is_the_sum_of_its_parts_and_python_stays_small(demo: Page) -> None:
+    memory = demo.evaluate("rwkv.info()")["memory"]
+    rest = memory["gpuBytes"] - sum(memory[role] for role in ("weight", "state", "scratch"))
+    assert 0 < rest < 128 << 10  # the step, what describes the calls, and what is read back
+    assert memory["wasmBytes"] <= 96 << 20
+
+
+def test_a_load_holds_two_shards_at_most(page: Page, site: Path, site_url: str) -> None:
+    made = {name: w * np.float32(0.1) for name, w in weights(SMALL).items()}
+    manifest = converted(BytesSource("parts.pth", save(made)), DirectorySink(site / "models/parts"), strategy="int8", shard_limit=20_000)
+    largest = max(shard.bytes for shard in manifest.shards)
+    assert len(manifest.shards) > 3
+    page.goto(site_url)
+    page.wait_for_selector("html[data-state]")
+    held: int = page.evaluate("(url) => rwkv.load(url).then((info) => info.memory.shardBytes)", site_url + "models/parts/")
+    assert largest <= held <= 2 * largest
+    timings: dict[str, Any] = page.evaluate("rwkv.info()")["timings"]
+    assert {"start", "python", "adapter", "download", "read", "upload", "compile", "warmup", "ready"} <= timings.keys()
+    assert timings["ready"] >= timings["upload"]
+
+
+def test_a_token_takes_one_call_from_python_at_most(demo: Page) -> None:
+    demo.evaluate(CALLS, [2, {}])  # all pipelines are there after it
+    for more, exact in (({"logprobs": True, "top_logprobs": 1}, True), ({}, False)):
+        (few, calls), (many, all_calls) = demo.evaluate(CALLS, [4, more]), demo.evaluate(CALLS, [16, more])
+        assert (few, many) == (4, 16)
+        assert all_calls - calls == 12 if exact else all_calls - calls <= 12
