@@ -6,6 +6,7 @@ import functools
 import hashlib
 import http.server
 import json
+import os
 import re
 import shutil
 import threading
@@ -67,9 +68,12 @@ def rebuild(folder: Path, title: str, whole: bool = True) -> str:
     before, build["id"] = build["id"], hashlib.sha256(title.encode()).hexdigest()[:16]
     (folder / "build.json").write_text(json.dumps(build))
     worker = folder / "sw.js"
+    later = worker.stat().st_mtime + 2
     worker.write_text(worker.read_text("utf-8").replace(f'"{before}"', f'"{build["id"]}"'))
     if whole:
         (folder / "i18n/en/page.json").write_bytes(content)
+    for path in ("build.json", "sw.js", "i18n/en/page.json"):  # as if written seconds apart: that is how fine Last-Modified is
+        os.utime(folder / path, (later, later))
     return str(build["id"])
 
 
