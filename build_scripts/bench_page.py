@@ -121,7 +121,12 @@ def browser(profile: Path, gpu: bool, url: str) -> Iterator[Page]:
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     arguments = ARGUMENTS + ([] if gpu else [SOFTWARE_ADAPTER])
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(profile, executable_path=executable, args=arguments)
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=executable,
+            args=arguments,
+            service_workers="block",  # it would ask the server for HELPER
+        )
         try:
             page = context.pages[0]
             page.set_default_timeout(600_000)
