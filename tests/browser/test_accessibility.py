@@ -14,12 +14,13 @@ from py_rwkv.site import vendor
 RUN = """() => axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
     violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(" ")} (${node.failureSummary})`)))"""
 SETTLE = """async () => {  // colours change slowly, and once more when the language's texts are there
-    const frame = () => new Promise(requestAnimationFrame);
-    for (let quiet = 0; quiet < 5; quiet++) {
+    const soon = (ms) => new Promise((go) => setTimeout(go, ms));  // a page that is not painted has no frames, and its transitions never finish
+    const frame = () => Promise.race([new Promise(requestAnimationFrame), soon(100)]);
+    for (let quiet = 0, turns = 0; quiet < 5 && turns < 50; quiet++, turns++) {
         await frame();
         const changing = document.getAnimations().filter((one) => one instanceof CSSTransition);
         if (changing.length) quiet = 0;
-        await Promise.allSettled(changing.map((one) => one.finished));
+        await Promise.race([Promise.allSettled(changing.map((one) => one.finished)), soon(1000)]);
     }
 }"""
 LOOKS = [("light", "en"), ("dark", "en"), ("dark", "zh"), ("light", "zh")]

@@ -25,7 +25,7 @@ LOOK = """async () => {
     const registration = await navigator.serviceWorker.getRegistration();
     await registration.update().catch(() => {});
     const worker = registration.installing ?? registration.waiting;
-    while (worker?.state === "installing") await new Promise((go) => worker.addEventListener("statechange", go, { once: true }));
+    for (let waits = 0; worker?.state === "installing" && waits < 600; waits++) await new Promise((go) => setTimeout(go, 100));
     return worker?.state;
 }"""
 BUILD = "fetch('build.json').then((response) => response.json()).then((build) => build.id)"

@@ -1,27 +1,22 @@
 // @ts-check
-// The conversation that is shown: asks the engine, shows the answers as they grow, moves between branches. Which conversations there are is the library's
-// matter; how a message looks is message.js's. Answers of conversations that are not shown go on.
+// The conversation that is shown: its questions, its branches, and its answers as they grow (answers.js has them written, also those of conversations that
+// are not shown). Which conversations there are is the library's matter; how a message looks is message.js's.
 // Events: "open" (a person went to a conversation), "show" (another conversation, branch or title), "begin", "chunk", "end" (of an answer; detail {message, chunk?, conversation?}).
 
-import { beginAnswer, endAnswer, keptError, takeChunk } from "./answer.js";
+import { Answers } from "./answers.js";
 import { Composer } from "./composer.js";
 import { Tree, newId, titleOf } from "./conversations/tree.js";
+import { Log } from "./log.js";
 import { byId, copyText, h, remember } from "./dom.js";
-import { asPageError, duration, onLanguage, t } from "./i18n.js";
-import { MessageView } from "./message.js";
-import { Scroller } from "./scroller.js";
-import { prepared, requestFor } from "./slots.js";
+import { duration, onLanguage, t } from "./i18n.js";
 import { toast } from "./toast.js";
 
 /** @typedef {import("./conversations/library.js").Library} Library */
 /** @typedef {import("./conversations/types.js").Header} Header */
 /** @typedef {import("./conversations/types.js").Message} Message */
 /** @typedef {import("./types.js").PageEngine} PageEngine */
-/** @typedef {import("./answer.js").Run} Run */
 
 const SUGGESTIONS = 4; // keys suggestion.1 … suggestion.4
-const AT_ONCE = 4; // messages drawn before the first paint; others when they come near the screen
-const SAVE = 1000; // ms between two saves of a growing answer
 
 export class Chat extends EventTarget {
   /** The conversation that is shown; undefined: one that has not begun. @type {string | undefined} */
@@ -29,10 +24,6 @@ export class Chat extends EventTarget {
   tree = new Tree();
   /** @type {string | null} */
   leaf = null;
-  /** @type {Map<string, MessageView>} */
-  views = new Map();
-  /** Answers under way, by message. @type {Map<string, Run>} */
-  runs = new Map();
   available = false;
   /** The model that answers. @type {string | undefined} */
   model;
@@ -49,13 +40,21 @@ export class Chat extends EventTarget {
    */
   constructor(engine, library, options) {
     super();
-    this.engine = engine;
     this.library = library;
     this.options = options;
-    this.log = byId("log");
-    this.scroller = new Scroller();
-    /** Messages that are not drawn yet, and come near the screen. */
-    this.near = new IntersectionObserver((entries) => this.#reach(entries), { root: this.scroller.element, rootMargin: "1000px 0px" });
+    this.answers = new Answers(engine, library, (message, chunk, conversation, grown) => {
+      if (grown) this.log.views.get(message.id)?.grow();
+      this.dispatchEvent(new CustomEvent("chunk", { detail: { message, chunk, conversation } }));
+    });
+    this.log = new Log({
+      siblings: (one) => this.tree.siblings(one),
+      select: (one) => this.select(one),
+      retry: (one) => void this.retry(one),
+      edit: (one, text) => void this.edit(one, text),
+      busy: () => this.busy(),
+      writing: (one) => this.answers.runs.get(one.id),
+      model: () => this.model,
+    });
     this.composer = new Composer(
       (text) => void this.ask(text),
       () => this.stop(),
@@ -63,11 +62,7 @@ export class Chat extends EventTarget {
     );
     library.onChange((ids, elsewhere) => this.#changed(ids, elsewhere));
     onLanguage(() => {
-      for (const view of this.views.values()) {
-        if (!view.drawn) continue;
-        view.drawThinking();
-        view.draw();
-      }
+      this.log.draw(true);
       this.draw();
     });
     setInterval(() => this.#tick(), 1000);
@@ -86,7 +81,7 @@ export class Chat extends EventTarget {
 
   /** @param {string | undefined} [id] a conversation; the shown one if not given */
   busy(id = this.id) {
-    return [...this.runs.values()].some(({ conversation }) => conversation === id);
+    return Boolean(this.answers.of(id));
   }
 
   /** Whether a question can be sent now. @param {boolean} available */
@@ -111,17 +106,14 @@ export class Chat extends EventTarget {
     const other = this.id !== header?.id;
     Object.assign(this, { id: header?.id, tree });
     this.leaf = message ? tree.newestLeaf(message) : tree.get(header?.leaf) ? (header?.leaf ?? null) : tree.newestLeaf(null);
-    if (other) {
-      this.views.clear();
-      this.near.disconnect();
-    }
+    if (other) this.log.clear();
     this.#remember();
-    this.library.release(new Set([this.id ?? "", ...[...this.runs.values()].map(({ conversation }) => conversation)]));
+    this.library.release(new Set([this.id ?? "", ...this.answers.conversations()]));
     if (focus) this.dispatchEvent(new CustomEvent("open"));
     this.composer.setText(draft);
     this.render();
-    if (message) this.reveal(message);
-    else this.scroller.toEnd();
+    if (message) this.log.reveal(message);
+    else this.log.toEnd();
     if (focus && matchMedia("(pointer: fine)").matches) this.composer.focus(); // on a phone the keyboard would cover half of the page
     this.#show();
   }
@@ -152,7 +144,7 @@ export class Chat extends EventTarget {
 
   /** The library changed, maybe by another tab. @param {string[]} ids @param {boolean} elsewhere */
   #changed(ids, elsewhere) {
-    for (const id of ids) if (!this.library.get(id)) this.stopAll(id); // it was deleted
+    for (const id of ids) if (!this.library.get(id)) this.answers.stop(id); // it was deleted
     if (!this.id || !ids.includes(this.id)) return;
     const { header } = this;
     if (!header) return void this.open(undefined, { focus: false });
@@ -164,71 +156,20 @@ export class Chat extends EventTarget {
     this.#show();
   }
 
-  /** Make the page show the branch. Messages that are there already stay as they are. */
+  /** Make the page show the branch. */
   render() {
-    const path = this.path();
-    const elements = path.map((message) => this.#view(message).element);
-    const kept = elements.findIndex((element, i) => this.log.children[i] !== element);
-    if (kept >= 0 || this.log.children.length > elements.length) {
-      const from = kept < 0 ? elements.length : kept;
-      while (this.log.children.length > from) this.log.lastElementChild?.remove();
-      this.log.append(...elements.slice(from));
-    }
-    for (const message of path.slice(-AT_ONCE)) this.#fill(this.#view(message));
-    for (const message of path) if (this.#view(message).drawn) this.#view(message).draw();
+    this.log.show(this.path());
     this.draw();
     this.composer.setState(this.busy() ? "busy" : this.available ? "ready" : "off");
   }
 
-  /** @param {IntersectionObserverEntry[]} entries */
-  #reach(entries) {
-    for (const { target, isIntersecting } of entries) {
-      const view = isIntersecting && this.views.get(target.getAttribute("data-id") ?? "");
-      if (view && view.element === target) this.scroller.keep(view.element, () => this.#fill(view));
-    }
-  }
-
-  /** @param {MessageView} view */
-  #fill(view) {
-    if (view.drawn) return;
-    this.near.unobserve(view.element);
-    if (this.runs.has(view.message.id)) view.begin();
-    else view.fill();
-    view.draw();
-  }
-
-  /** @param {Message} message */
-  #view(message) {
-    let view = this.views.get(message.id);
-    if (view && view.message !== message) {
-      view.element.remove(); // another tab wrote another version of it
-      view = undefined;
-    }
-    if (!view) {
-      view = new MessageView(message, {
-        siblings: (one) => this.tree.siblings(one),
-        select: (one) => this.select(one),
-        retry: (one) => void this.retry(one),
-        edit: (one, text) => void this.edit(one, text),
-        busy: () => this.busy(),
-        thinkingSince: (one) => this.runs.get(one.id)?.thinking,
-        model: () => this.model,
-        grown: () => this.scroller.follow(),
-      });
-      this.views.set(message.id, view);
-      this.near.observe(view.element);
-    }
-    return view;
-  }
-
   /** Show the newest branch below a version of a message. @param {Message} message */
   select(message) {
-    const at = this.views.get(this.path().find(({ parent }) => parent === message.parent)?.id ?? "")?.element.getBoundingClientRect().top;
+    const at = this.log.placeOf(this.path().find(({ parent }) => parent === message.parent)?.id);
     this.#setLeaf(this.tree.newestLeaf(message.id));
     this.render();
-    this.scroller.following = false;
-    const { element } = this.#view(message);
-    if (at !== undefined) this.scroller.element.scrollTop += element.getBoundingClientRect().top - at; // the versions stand in the same place
+    const { element } = this.log.view(message);
+    this.log.place(element, at); // the versions stand in the same place
     /** @type {HTMLElement | null} */ (
       element.querySelector('[data-testid="version-next"]:enabled, [data-testid="version-previous"]')
     )?.focus();
@@ -239,20 +180,8 @@ export class Chat extends EventTarget {
   jump(id) {
     if (!this.path().some((message) => message.id === id)) this.#setLeaf(this.tree.newestLeaf(id));
     this.render();
-    this.reveal(id);
+    this.log.reveal(id);
     this.#show();
-  }
-
-  /** @param {string} id */
-  reveal(id) {
-    const view = this.views.get(id);
-    if (!view) return;
-    this.#fill(view);
-    this.scroller.following = false;
-    view.element.scrollIntoView({ block: "start" });
-    requestAnimationFrame(() => view.element.scrollIntoView({ block: "start" })); // what came near was drawn meanwhile
-    view.element.classList.add("found");
-    setTimeout(() => view.element.classList.remove("found"), 1600);
   }
 
   /** @param {string | null} leaf */
@@ -387,7 +316,7 @@ export class Chat extends EventTarget {
   /** Edit the last question, as ↑ in an empty field does. */
   editLast() {
     const last = this.path().findLast(({ role }) => role === "user");
-    if (last && !this.busy()) this.views.get(last.id)?.edit();
+    if (last && !this.busy()) this.log.views.get(last.id)?.edit();
   }
 
   async copyLast() {
@@ -397,13 +326,8 @@ export class Chat extends EventTarget {
 
   /** Stop the answer that is shown; what is there stays. */
   stop() {
-    for (const { conversation, abort } of this.runs.values()) if (conversation === this.id) abort.abort();
+    this.answers.stop(this.id);
     this.composer.focus();
-  }
-
-  /** Stop all answers, or those of one conversation. @param {string} [id] */
-  stopAll(id) {
-    for (const { conversation, abort } of this.runs.values()) if (!id || conversation === id) abort.abort();
   }
 
   // Answers
@@ -415,55 +339,23 @@ export class Chat extends EventTarget {
 
   /** Let the engine write a message, or go on with it. @param {Message} message @param {boolean} continuing */
   async #run(message, continuing) {
-    const id = /** @type {string} */ (this.id);
+    const { tree, model } = this;
     const header = /** @type {Header} */ (this.header);
-    const { tree, library } = this;
-    const path = tree.path(message.id);
-    /** @type {Run} */
-    const run = { conversation: id, abort: new AbortController(), started: performance.now(), saved: 0 };
     const settings = { ...this.options.sampling() };
-    if (JSON.stringify(settings) !== JSON.stringify(header.sampling)) library.patch(id, { sampling: settings });
-    const request = requestFor(header, continuing ? path : path.slice(0, -1));
-    const thinking = typeof request.thinking === "string" ? request.thinking : undefined;
-    const before = beginAnswer(message, { model: this.model, sampling: settings, thinking }, continuing);
-    this.runs.set(message.id, run);
-    library.writing.add(message);
+    if (JSON.stringify(settings) !== JSON.stringify(header.sampling)) this.library.patch(header.id, { sampling: settings });
+    const written = this.answers.write(message, { header, tree, model, settings, continuing });
     this.#began(message);
-    try {
-      const chunks = await this.engine.chat.completions.create({ ...request, ...(await prepared(header)), signal: run.abort.signal });
-      for await (const chunk of chunks) {
-        if (takeChunk(message, run, chunk, before)) this.views.get(message.id)?.grow();
-        if (performance.now() - run.saved > SAVE) {
-          run.saved = performance.now();
-          void library.put(id, message);
-        }
-        this.dispatchEvent(new CustomEvent("chunk", { detail: { message, chunk, conversation: id } }));
-      }
-      message.state = run.abort.signal.aborted ? "stopped" : "done";
-    } catch (thrown) {
-      const error = asPageError(thrown);
-      if (!run.abort.signal.aborted && error.code !== "cancelled") Object.assign(message, { state: "error", error: keptError(error) });
-    } finally {
-      endAnswer(message, run);
-      this.runs.delete(message.id);
-      library.writing.delete(message);
-      if (library.get(id)) {
-        void library.put(id, message);
-        library.patch(id, { updated: Date.now(), model: this.model });
-        void library.store?.flush();
-      }
-      this.#ended(message, id);
-    }
+    await written;
+    this.#ended(message, header.id);
   }
 
   /** @param {Message} message */
   #began(message) {
-    this.log.setAttribute("aria-live", "off"); // a screen reader would stumble over every few letters
-    this.log.setAttribute("aria-busy", "true");
+    this.log.setBusy(true);
     this.render();
-    this.views.get(message.id)?.begin();
+    this.log.views.get(message.id)?.begin();
     this.composer.setState("busy");
-    this.scroller.toEnd();
+    this.log.toEnd();
     this.#tick();
     this.#show();
     this.dispatchEvent(new CustomEvent("begin", { detail: { message } }));
@@ -472,11 +364,9 @@ export class Chat extends EventTarget {
   /** @param {Message} message @param {string} id */
   #ended(message, id) {
     if (this.id === id) {
-      this.log.removeAttribute("aria-busy"); // it is drawn for the last time: now it may be read out, once and whole
-      this.log.setAttribute("aria-live", "polite");
-      this.views.get(message.id)?.end();
-      for (const view of this.views.values()) if (view.drawn) view.draw();
-      this.scroller.follow();
+      this.log.setBusy(false);
+      this.log.views.get(message.id)?.end();
+      this.log.draw();
     } else if (this.library.get(id))
       toast(t("conversations.answered", { title: this.library.get(id)?.title ?? "" }), {
         action: "conversations.show",
@@ -490,11 +380,11 @@ export class Chat extends EventTarget {
 
   /** Seconds go by. */
   #tick() {
-    const run = [...this.runs.values()].find(({ conversation }) => conversation === this.id);
+    const run = this.answers.of(this.id);
     const text = run ? duration(Math.floor((performance.now() - run.started) / 1000)) : "";
     const elapsed = byId("elapsed");
     if (elapsed.textContent !== text) elapsed.textContent = text;
-    for (const [id, { thinking }] of this.runs) if (thinking !== undefined) this.views.get(id)?.drawThinking();
+    for (const [id, { thinking }] of this.answers.runs) if (thinking !== undefined) this.log.views.get(id)?.drawThinking();
   }
 
   draw() {
@@ -502,7 +392,7 @@ export class Chat extends EventTarget {
     byId("empty").hidden = !empty;
     byId("talk-heading").hidden = empty;
     byId("talk-heading").textContent = this.header?.title ?? "";
-    this.log.hidden = empty;
+    this.log.element.hidden = empty;
     if (empty) this.#drawSuggestions();
     byId("chat-menu").hidden = !this.header;
     this.#drawTitle();
@@ -528,8 +418,8 @@ export class Chat extends EventTarget {
     let text = this.available ? t("status.ready") : "";
     if (this.busy()) text = t("status.writing");
     else if (last?.error) text = t("status.failed");
-    else if (last?.role === "assistant" && this.views.has(last.id)) {
-      const summary = this.views
+    else if (last?.role === "assistant" && this.log.views.has(last.id)) {
+      const summary = this.log.views
         .get(last.id)
         ?.summary()
         .replace(`${t("chat.stopped")} · `, "");
@@ -541,6 +431,6 @@ export class Chat extends EventTarget {
 
   /** Whether a conversation itself is showing what went wrong. */
   get showsError() {
-    return this.runs.size > 0;
+    return this.answers.runs.size > 0;
   }
 }

@@ -143,7 +143,7 @@ class Page {
     this.loading?.abort();
     const loading = (this.loading = new AbortController());
     this.last = what;
-    this.chat.stopAll();
+    this.chat.answers.stop();
     this.loader.start(conversion?.name || this.nameOf(source), device === "numpy");
     this.show("loading");
     try {

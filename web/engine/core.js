@@ -8,14 +8,14 @@ import { Calls } from "./calls.js";
 import { RwkvError } from "./errors.js";
 import { ownedSomewhere, Owner } from "./owner.js";
 import { Remote } from "./remote.js";
-import { scriptUrl } from "./script_url.js";
+import { startWorker } from "./start.js";
 
 /** @typedef {import("./calls.js").Call} Call */
 /** @typedef {import("./calls.js").CallOptions} CallOptions */
 /** `shared`: another tab has the model. @typedef {{state: "idle" | "loading" | "ready" | "busy" | "recovering" | "error", model?: any, device?: any, shared?: boolean}} Status */
 /** `model`: what other tabs may share; `info`: once it is loaded. @typedef {{key: string, model: string, args: any, abort: AbortController, promise: Promise<any>, info?: any}} Load */
 
-const LOSSES = new Set(["device-lost", "worker-crashed"]);
+const LOSSES = new Set(["device-lost", "worker-crashed", "wrong-kernels"]); // the last: a self-test failed, and the next load takes others
 const PASSING = new Set([...LOSSES, "no-adapter"]); // a GPU process that has crashed needs a moment
 const DELAYS = [300, 1500, 4000]; // ms before another attempt
 const MANY = 3; // losses within
@@ -42,6 +42,8 @@ export class Core {
   /** When something was lost. @type {number[]} */
   #losses = [];
   #recovering = false;
+  /** Why there is no worker. @type {RwkvError | undefined} */
+  #failure;
   #busy = 0;
   #closed = false;
 
@@ -53,20 +55,25 @@ export class Core {
 
   #start() {
     const name = `py_rwkv ${this.#me} ${Date.now()}`;
-    const worker = new Worker(scriptUrl(new URL("./worker.js", import.meta.url)), { type: "module", name });
     const { signal } = (this.#watch = new AbortController());
-    worker.onmessage = ({ data }) => {
-      if (data.event !== "alive") return this.#calls.receive(data);
-      const gone = () => this.#crashed("it ended");
-      navigator.locks.request(name, { signal }, gone).catch(() => {}); // the worker holds it as long as it lives; ended by us
-    };
-    worker.onerror = (e) => this.#crashed(e.message || "it failed to start");
-    return worker;
+    const gone = () => this.#crashed("it ended");
+    return startWorker(name, {
+      receive: (message) => {
+        if (message.event !== "alive") return this.#calls.receive(message);
+        navigator.locks.request(name, { signal }, gone).catch(() => {}); // the worker holds it as long as it lives; ended by us
+      },
+      crashed: (reason) => signal.aborted || this.#crashed(reason),
+      failed: (error) => signal.aborted || this.#unstarted(error),
+    });
   }
 
   /** Ask the worker. @param {string} op @param {object} args @param {CallOptions} [options] */
   call(op, args, options) {
-    return this.#closed ? Promise.reject(new RwkvError("closed")) : this.#calls.begin(op, args, options);
+    if (this.#closed) return Promise.reject(new RwkvError("closed"));
+    if (this.#failure?.code === "embed-refused") return Promise.reject(this.#failure); // the page's policy stays
+    if (this.#failure) this.#worker = this.#start();
+    this.#failure = undefined;
+    return this.#calls.begin(op, args, options);
   }
 
   /** Ask whoever has the model, once it is there. @param {string} op @param {object} args @param {CallOptions} [options] */
@@ -222,6 +229,14 @@ export class Core {
     if (error.code === "worker-crashed") this.#crashed(String(error.details.reason));
     else this.#lose(error);
     return true;
+  }
+
+  /** There is no worker; the next call tries again. @param {RwkvError} error */
+  #unstarted(error) {
+    this.#failure = error;
+    this.#watch.abort();
+    this.#worker.terminate();
+    for (const call of this.#calls.take()) call.reject(error);
   }
 
   /** @param {string} reason */

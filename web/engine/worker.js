@@ -7,30 +7,26 @@
 import { boot, readBuild } from "./boot.js";
 import { convert } from "./conversion.js";
 import { loadTexts, RwkvError } from "./errors.js";
+import { pythonError, told } from "./failures.js";
 import * as held from "./held.js";
 import { describe, Gpu, isSoftware, requestAdapter } from "./gpu.js";
 import { inspect } from "./inspect.js";
 import { check, files, list } from "./library.js";
 import { Meter } from "./meter.js";
 import { anticipate, forget, lastUsed, remember } from "./pipelines.js";
-import { addressOf, INDEX, mirrored, nameOf, openAddress, openFiles, WEIGHTS } from "./sources.js";
+import { baseOf, catalogue, resolve, SITE } from "./requests.js";
+import { fetchShards, shardsOf, tokenizerOf } from "./shards.js";
+import { openFiles } from "./sources.js";
 import { States } from "./states.js";
 import { Gauge } from "./trace.js";
-import { fetchBlob, Store } from "./store.js";
+import { Store } from "./store.js";
 import { Gate } from "./transfer.js";
 import { keeper } from "./tuning.js";
 
-/** What the site offers: a model directory below models/ (`path`), or a checkpoint (`url`) of that `config`. @typedef {{id: string, name: string, path?: string, url?: string, bytes: number, config: object, description: Record<string, string>, licence: string}} CatalogueEntry */
 /** @typedef {{signal: AbortSignal, gate: Gate, progress: (phase: string, done: number, total: number, unit: string) => void, emit: (value: unknown) => void}} Context */
-/** @typedef {import("./sources.js").ByteSource} ByteSource */
-/** @typedef {{source: string | File | File[], device: "webgpu" | "numpy", quantization: string, name: string, mirror: string, slots: number, tuning: "auto" | "preset" | "measure"}} LoadRequest */
-/** What to load: a manifest with its shards in the store or below `base`, or the `files` of a checkpoint. `listed`: in the site's catalogue. @typedef {{id: string, manifest: string, base?: URL, listed?: boolean, files?: ByteSource[], name?: string, origin: import("./store.js").Origin}} Source */
+/** @typedef {import("./requests.js").LoadRequest} LoadRequest */
 
-const SITE = new URL("../", import.meta.url);
 const IDLE = 1000; // ms without a request before what can wait is done
-const FATAL =
-  /fatally failed|memory access out of bounds|table index is out of bounds|function signature mismatch|RuntimeError: unreachable/;
-const NO_MEMORY = /^MemoryError|Array buffer allocation failed|WebAssembly\.Memory|Out of memory/im;
 const SMALL = 64 << 20; // models below this start downloading before Python is up; larger ones are checked against the adapter first
 
 const texts = loadTexts(new URL("i18n/errors.json", SITE));
@@ -89,7 +85,8 @@ const operations = {
   bench,
   inspect: async (request, { signal }) => {
     const entry = typeof request.source === "string" ? (await catalogue()).find((e) => e.id === request.source) : undefined;
-    const packed = async () => (await resolve({ ...request, quantization: "" }, /** @type {Context} */ ({ signal }))).manifest;
+    const packed = async () =>
+      (await resolve({ ...request, quantization: "" }, await openStore(), { signal, progress: () => {} })).manifest;
     return inspect((await startPython()).pyodide, request, { entry, packed, signal });
   },
   models: async () => list(await openStore()),
@@ -133,20 +130,6 @@ onmessage = async ({ data: { id, op, args, cancel, pause, paused } }) => {
     gates.delete(id);
   }
 };
-
-/** With its text, which an error made before the texts were there has not. @param {RwkvError} error */
-function told(error) {
-  return error.message === error.code ? new RwkvError(error.code, error.details) : error;
-}
-
-/** A Python RwkvError crosses as JSON in the last line of the exception's text (service.py, `crossing`). @param {any} e */
-function pythonError(e) {
-  const said = String(e?.message ?? "");
-  const found = /^py_rwkv\.browser\.service\.Crossing: (\{.*\})$/m.exec(said);
-  if (!found && FATAL.test(said)) return new RwkvError("worker-crashed", { reason: said.slice(0, 200) }); // Python cannot go on
-  if (!found && NO_MEMORY.test(said)) return new RwkvError("no-memory", { reason: said.trim().split("\n").at(-1) });
-  return RwkvError.from(found ? JSON.parse(found[1]) : e);
-}
 
 /** @param {{warm: boolean}} request warm: whether a model is going to be used here */
 async function probe({ warm }) {
@@ -198,11 +181,6 @@ function whenIdle() {
   }, IDLE);
 }
 
-/** @returns {Promise<CatalogueEntry[]>} */
-async function catalogue() {
-  return (await fetchBlob(new URL("models/catalogue.json", SITE), () => {}, new AbortController().signal)).text().then(JSON.parse);
-}
-
 /** @param {LoadRequest} request @param {Context} context */
 async function load(request, context) {
   const { signal } = context;
@@ -224,7 +202,8 @@ async function loadNow(request, context) {
   loaded.timings.start = Math.round(performance.now()); // since the worker began
   await unload();
   device = undefined;
-  (await openStore()).release();
+  const store = await openStore();
+  store.release();
   progress("python", 0, 1, "steps");
   const booting = startPython();
   booting.catch(() => {}); // reported where it is awaited
@@ -232,9 +211,9 @@ async function loadNow(request, context) {
   const gpu = request.device === "webgpu" ? await takeGpu() : undefined;
   progress("adapter", 1, 1, "steps");
   try {
-    const found = await resolve(request, context);
+    const found = await resolve(request, store, context);
     const small = found.manifest && JSON.parse(found.manifest).total_bytes < SMALL;
-    const early = small ? fetchShards(found, context) : undefined;
+    const early = small ? fetchShards(found, store, context) : undefined;
     early?.catch(() => {});
     const listed = found.listed ? new URL("pipelines.json", found.base) : undefined;
     const kept = gpu && anticipate(gpu, found.id, openStore(), buildKey(), listed);
@@ -246,18 +225,18 @@ async function loadNow(request, context) {
     if (found.files) {
       const { id, files: sources, name = "", origin } = found;
       const what = { id, files: sources, name, origin, quantization: request.quantization, device: request.device };
-      found.manifest = await convert(module, await openStore(), what, context.gate, progress, pythonError);
+      found.manifest = await convert(module, store, what, context.gate, progress, pythonError);
     }
     signal.throwIfAborted();
     if (!small) module.check(found.manifest, gpu, request.slots); // a small one is refused when its programs are built
-    await Promise.all([early ?? fetchShards(found, context), openStates().open()]);
+    await Promise.all([early ?? fetchShards(found, store, context), openStates().open()]);
     signal.throwIfAborted();
     service = await module.open_model(
       found.manifest,
-      shardsOf(found, context, loaded.timings),
+      shardsOf(found, store, context, loaded.timings),
       gpu,
       progress,
-      await tokenizerOf(found.manifest),
+      await tokenizerOf(found.manifest, store),
       request.slots,
       keeper(openStore(), await buildKey()),
       request.tuning,
@@ -273,7 +252,7 @@ async function loadNow(request, context) {
       void gpu.settled().then(() => void (timings.complete = meter.elapsed()));
       later.push(async () => remember(gpu, found.id, openStore(), buildKey(), await kept));
     }
-    later.push(() => verify(request));
+    later.push(verify);
     const { keep } = await booting;
     if (keep) later.push(keep);
     whenIdle();
@@ -290,85 +269,17 @@ async function loadNow(request, context) {
 }
 
 /**
- * The self-test that the load has left for later (py_rwkv/runtime/tuner.py). A model that turns out to compute wrongly is loaded again, with kernels that do not;
- * where there are none, it is an error of the whole engine, as when the device is lost.
- * @param {LoadRequest} request
+ * The self-test that the load has left for later (py_rwkv/runtime/tuner.py). A model that turns out to compute wrongly has to be loaded again, with kernels that
+ * do not; where there are none, it is an error of the whole engine. Either is told as the loss of a device is.
  */
-async function verify(request) {
+async function verify() {
   const tested = service;
   try {
     if (!tested || (await tested.verify()) || tested !== service) return;
-    console.warn("The self-test failed: the model is loaded again with other kernels.");
-    const { signal } = new AbortController();
-    const quiet = () => {};
-    await load({ ...request, tuning: "auto" }, { signal, gate: new Gate(signal, quiet), progress: quiet, emit: quiet });
+    throw new RwkvError("wrong-kernels");
   } catch (e) {
-    if (tested === service) postMessage({ id: 0, event: "error", value: pythonError(e).toJSON() });
+    if (tested === service) postMessage({ id: 0, event: "error", value: told(pythonError(e)).toJSON() });
   }
-}
-
-/** @param {LoadRequest} request @param {Context} context @returns {Promise<Source>} */
-async function resolve({ source, quantization, name, mirror }, { signal, progress }) {
-  if (typeof source !== "string") {
-    const chosen = [source].flat();
-    const id = `file:${chosen.map((f) => `${f.name}:${f.size}:${f.lastModified}`).join(":")}:${quantization}`;
-    return known(id, { source: "", files: chosen.map((f) => f.name), quantization, name }, () => openFiles(chosen));
-  }
-  if (source.startsWith("stored:")) {
-    const row = await (await openStore()).model(source.slice(7));
-    if (!row?.complete) throw new RwkvError("bad-source", { source });
-    return { id: row.id, manifest: row.manifest, origin: row.origin ?? { source: row.id } };
-  }
-  const entry = (await catalogue()).find((e) => e.id === source);
-  let url;
-  try {
-    url = entry?.path ? new URL(entry.path, new URL("models/", SITE)) : addressOf(entry?.url ?? source);
-  } catch {
-    throw new RwkvError("bad-source", { source });
-  }
-  if (!/^https?:$/.test(url.protocol)) throw new RwkvError("bad-source", { source });
-  if (WEIGHTS.test(url.pathname) || INDEX.test(url.pathname)) {
-    let done = 0;
-    const count = (/** @type {number} */ n) => progress("download", (done += n), 0, "bytes");
-    const origin = { source, quantization, name: name || (entry?.name ?? nameOf(url)) };
-    return known(`${url.href}:${quantization}`, origin, () => openAddress(mirrored(url, mirror), count, signal));
-  }
-  const base = url.pathname.endsWith("/manifest.json") ? new URL("./", url) : new URL(url.href.replace(/\/?$/, "/"));
-  const id = entry ? entry.id : base.href;
-  try {
-    const manifest = await (await fetchBlob(new URL("manifest.json", base), () => {}, signal, "no-cache")).text();
-    checkJson(manifest, base);
-    return { id, manifest, base, listed: Boolean(entry), origin: { source, base: base.href } };
-  } catch (e) {
-    const row = await (await openStore()).model(id); // offline: what is stored still runs
-    if (row?.complete && RwkvError.from(e).code === "fetch-failed")
-      return { id, manifest: row.manifest, base, origin: { source, base: base.href } };
-    throw e;
-  }
-}
-
-/** A checkpoint, unless an earlier visit has converted it. @param {string} id @param {import("./store.js").Origin} origin @param {() => ByteSource[] | Promise<ByteSource[]>} open @returns {Promise<Source>} */
-async function known(id, origin, open) {
-  const manifest = await (await openStore()).manifest(id);
-  return manifest ? { id, manifest, origin } : { id, manifest: "", name: origin.name, origin, files: await open() };
-}
-
-/** @param {string} text @param {URL} base */
-function checkJson(text, base) {
-  try {
-    const { total_bytes, shards } = JSON.parse(text);
-    if (Number.isFinite(total_bytes) && Array.isArray(shards)) return;
-  } catch {
-    // said below
-  }
-  throw new RwkvError("bad-manifest", { reason: `${base.href}manifest.json is not one` });
-}
-
-/** @param {Source} source @param {Context} context */
-async function fetchShards({ id, manifest, base, origin }, { gate, progress }) {
-  if (!base) return;
-  const from = { ...origin, base: base.href };
-  await (await openStore()).download(id, manifest, from, (done, total) => progress("download", done, total, "bytes"), gate);
 }
 
 /** A model is ready: what found no place on the disk may go, and the rest was used now. @param {string} id */
@@ -379,50 +290,8 @@ async function settleStore(id) {
   await store.update(id, { used: Date.now() }).catch(() => {});
 }
 
-/** Where the model directory of a stored model is that was stored without saying so. @param {string} id */
-async function baseOf(id) {
-  const listed = (await catalogue().catch(() => [])).find((e) => e.id === id)?.path;
-  return listed ? new URL(listed, new URL("models/", SITE)).href : /^https?:.*\/$/.test(id) ? id : "";
-}
-
 async function buildKey() {
   return (await building)?.key ?? "";
-}
-
-/**
- * Shards by their number, from the store. One that was damaged there is fetched again.
- * @param {Source} found @param {Context} context @param {Record<string, number>} timings gets `read`, what reading them takes
- */
-function shardsOf(found, context, timings) {
-  /** @type {{sha256: string}[]} */
-  const shards = JSON.parse(found.manifest).shards;
-  timings.read = 0;
-  return async (/** @type {number} */ index) => {
-    const start = performance.now();
-    const { sha256 } = shards[index];
-    const store = await openStore();
-    const shard = (await store.sound(sha256)) ?? (await replaced(store, sha256, found, context));
-    timings.read += Math.round(performance.now() - start);
-    return shard;
-  };
-}
-
-/** A shard in place of one that is damaged. @param {Store} store @param {string} sha256 @param {Source} found @param {Context} context */
-async function replaced(store, sha256, found, context) {
-  await store.discard(sha256);
-  if (!found.base) {
-    await store.update(found.id, { complete: false, begun: undefined }); // made here: the next load makes it again
-    throw new RwkvError("shard-mismatch", { expected: sha256, found: "changed in the browser's storage" });
-  }
-  await fetchShards(found, context);
-  return store.read(sha256);
-}
-
-/** The tokenizer's file, from the store, of a model that has one. @param {string} manifest */
-async function tokenizerOf(manifest) {
-  /** @type {{tokenizer_file?: {sha256: string}}} */
-  const { tokenizer_file } = JSON.parse(manifest);
-  return tokenizer_file && (await openStore()).read(tokenizer_file.sha256);
 }
 
 async function unload() {

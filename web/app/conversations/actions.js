@@ -31,7 +31,7 @@ export function registerMessageActions(chat) {
     icon: "pencil",
     order: 20,
     when: ({ content }) => content !== "",
-    run: ({ id }) => chat.views.get(id)?.edit(),
+    run: ({ id }) => chat.log.views.get(id)?.edit(),
   });
   registerMessageAction({
     id: "continue",

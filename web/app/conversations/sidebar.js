@@ -216,7 +216,7 @@ export class Sidebar {
       const hit = messages.find(({ content }) => query.matches([content])) ?? messages.find(({ content }) => query.each[0].test(content));
       const shown = hit && tree.path(this.library.get(id)?.leaf).some((message) => message.id === hit.id);
       await this.chat.open(id);
-      if (hit && shown) this.chat.reveal(hit.id);
+      if (hit && shown) this.chat.log.reveal(hit.id);
       else if (hit) this.chat.jump(hit.id);
     } else if (id !== this.chat.id) await this.chat.open(id);
     this.closeDrawer();
