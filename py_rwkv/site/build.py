@@ -1,6 +1,7 @@
 """Builds the static site: the page, the vendored files, the Python package for the page, and `build.json`, which tells the worker what to load.
 
-    OUTDIR/index.html, app/, engine/, embed/, i18n/, models/   web/ as it is, less what only development needs
+    OUTDIR/index.html, app/, engine/, i18n/, models/           web/ as it is, less what only development needs
+           embed.html, embed.js, embed/                        the same for other sites (docs/embed.md)
            vendor/                                             pinned libraries; vendor/pyodide/ with its wheels and a lock file of exactly those
            py_rwkv-HASH.zip                                    the part of this package that the page runs, to be unpacked on sys.path
            models/*/pipelines.json                             what each model compiles on software adapters
@@ -29,13 +30,16 @@ from py_rwkv.models.builder import Limits
 from py_rwkv.models.tuning import Features, preset
 from py_rwkv.resources import PACKAGE, shader_dir, web_dir
 from py_rwkv.runtime.programs import build_programs, sample_program
-from py_rwkv.site import vendor, vocabulary
+from py_rwkv.site import strip, vendor, vocabulary
 from py_rwkv.site.serve import HEADERS
 
-DEVELOPMENT = ("vendor.json", "jsconfig.json", "*.d.ts", "*.md", ".*", "__pycache__")  # of web/, not part of the site
+# Of web/, not part of the site.
+DEVELOPMENT = ("vendor.json", "jsconfig.json", "package.json", "examples", "dist", "*.d.ts", "*.md", ".*", "__pycache__")
 WORKER = "sw.js"
+EMBED = ("embed/", "embed.html", "embed.js", "i18n/en/embed.json", "i18n/zh/embed.json")  # for other sites, not for the page
 BENCH = ("bench/models.py", "bench/peer.py", "bench/profile.py", "bench/timestamps.py")
-NATIVE = ("site/", "cli/", *BENCH, "__main__.py", "devices/wgpu_device.py", "py.typed", "web/")  # of py_rwkv/, not part of the page
+# Of py_rwkv/, not part of the page.
+NATIVE = ("site/", "cli/", "testing/", *BENCH, "__main__.py", "devices/wgpu_device.py", "py.typed", "web/")
 
 
 def page_package() -> bytes:
@@ -76,6 +80,10 @@ def build(outdir: str | Path, progress: vendor.Progress = vendor.quiet) -> Path:
         for name, source in files.items():
             (site / "vendor" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, site / "vendor" / name)
+        for part in sorted({path.parts[0] for path in map(Path, files)} - {"pyodide"}):
+            strip.folder(site / "vendor" / part)
+        for part in ("app", "engine", "embed", "bench"):
+            strip.folder(site / part)
         (site / "i18n").mkdir(exist_ok=True)
         shutil.copyfile(PACKAGE / "errors.json", site / "i18n" / "errors.json")
         lock = vendor.lock(files["pyodide/pyodide.mjs"].parent)
@@ -130,10 +138,10 @@ def _describe(site: Path, lock: dict[str, dict[str, dict[str, str]]]) -> dict[st
 
 
 def _shell(site: Path, wheels: set[str]) -> Iterator[str]:
-    """What the page is made of, models and optional wheels apart: everything that the service worker keeps."""
+    """What the page is made of, models, optional wheels and what is for other sites apart: everything that the service worker keeps."""
     for path in site.rglob("*"):
         name = path.relative_to(site).as_posix()
-        if path.is_file() and name != WORKER and not name.startswith("models/") and path.name not in wheels:
+        if path.is_file() and name != WORKER and not name.startswith(("models/", *EMBED)) and path.name not in wheels:
             yield name
 
 

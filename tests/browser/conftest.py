@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from pages import watch
+from playwright.sync_api import Browser, BrowserContext, Page
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = [
@@ -59,12 +60,7 @@ def problems() -> list[str]:
 
 @pytest.fixture
 def page(context: BrowserContext, problems: list[str]) -> Iterator[Page]:
-    def console(message: ConsoleMessage) -> None:
-        if message.type == "error" and any(words in message.text for words in ("Content Security Policy", "Uncaught")):
-            problems.append(message.text)
-
-    context.on("console", console)
-    context.on("weberror", lambda error: problems.append(str(error.error)))
+    watch(context, problems)
     page = context.new_page()
     page.set_default_timeout(120_000)
     yield page

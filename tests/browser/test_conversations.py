@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from pages import loaded_page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 ANSWER = '[data-testid="message"][data-role="assistant"]'
 QUESTION = '[data-testid="message"][data-role="user"]'
@@ -19,25 +20,9 @@ BESIDE = "build.json"  # a page of the same origin on which no engine starts
 @pytest.fixture(scope="module")
 def loaded(browser: Browser, site_url: str) -> Iterator[Page]:
     """The page with the demo ready; answers are greedy."""
-    context = browser.new_context(accept_downloads=True)
-    problems: list[str] = []
-
-    def console(message: ConsoleMessage) -> None:
-        if message.type == "error" and any(words in message.text for words in ("Content Security Policy", "Uncaught")):
-            problems.append(message.text)
-
-    context.on("console", console)
-    context.on("weberror", lambda error: problems.append(str(error.error)))
-    page = context.new_page()
-    page.set_default_timeout(120_000)
-    page.goto(site_url)
-    page.get_by_test_id("start").click()
-    page.wait_for_selector("html[data-state=ready]")
-    page.set_default_timeout(30_000)
-    setting(page, "temperature", "0")
-    yield page
-    context.close()
-    assert not problems, "\n".join(problems)
+    with loaded_page(browser, site_url, accept_downloads=True) as page:
+        setting(page, "temperature", "0")
+        yield page
 
 
 @pytest.fixture
@@ -338,9 +323,12 @@ def test_a_reload_in_the_middle_of_an_answer_loses_nothing(chat: Page) -> None:
     chat.get_by_test_id("composer").fill("and then")  # a draft, while the answer grows
     chat.reload()
     expect(chat.get_by_test_id("composer")).to_have_value("and then")
+    expect(chat.get_by_test_id("chat-loading")).to_be_visible()  # what was said can be read before the model is there
+    expect(answer).to_be_visible()
     expect(answer).to_have_attribute("data-state", re.compile("stopped|done"))
     assert re.search(r"\w+ \w+", answer.locator(".body").text_content() or "")
     chat.wait_for_selector("html[data-state=ready]")
+    expect(chat.get_by_test_id("chat-loading")).to_be_hidden()
     expect(chat.get_by_test_id("composer")).to_have_value("and then")
     expect(chat.locator('[data-testid="conversation"] [aria-current=page]')).to_have_count(1)
 

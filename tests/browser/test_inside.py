@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from pages import loaded_page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 ANSWER = '[data-testid="message"][data-role="assistant"]'
 SECRET = "What is the capital of Norway?"
@@ -25,27 +26,12 @@ SCORE = """async ([question, answer]) => {
 @pytest.fixture(scope="module")
 def loaded(browser: Browser, site_url: str) -> Iterator[Page]:
     """The page with the demo ready and a greedy answer to SECRET."""
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], viewport={"width": 1280, "height": 800})
-    problems: list[str] = []
-
-    def console(message: ConsoleMessage) -> None:
-        if message.type == "error" and any(words in message.text for words in ("Content Security Policy", "Uncaught")):
-            problems.append(message.text)
-
-    context.on("console", console)
-    context.on("weberror", lambda error: problems.append(str(error.error)))
-    page = context.new_page()
-    page.set_default_timeout(120_000)
-    page.goto(site_url)
-    page.get_by_test_id("start").click()
-    page.wait_for_selector("html[data-state=ready]")
-    page.get_by_test_id("settings").click()
-    page.get_by_test_id("set-temperature").fill("0")
-    page.keyboard.press("Escape")
-    ask(page, SECRET)
-    yield page
-    context.close()
-    assert not problems, "\n".join(problems)
+    with loaded_page(browser, site_url, permissions=["clipboard-read", "clipboard-write"], viewport={"width": 1280, "height": 800}) as page:
+        page.get_by_test_id("settings").click()
+        page.get_by_test_id("set-temperature").fill("0")
+        page.keyboard.press("Escape")
+        ask(page, SECRET)
+        yield page
 
 
 def ask(page: Page, text: str) -> Locator:

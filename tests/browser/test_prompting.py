@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from pages import loaded_page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 ANSWER = '[data-testid="message"][data-role="assistant"]'
 # The engine's place is taken by one that keeps the request and says two words.
@@ -32,24 +33,9 @@ DROP = """(element, data) => {
 
 @pytest.fixture(scope="module")
 def loaded(browser: Browser, site_url: str) -> Iterator[Page]:
-    context = browser.new_context(accept_downloads=True, service_workers="block", viewport={"width": 1280, "height": 900})
-    problems: list[str] = []
-
-    def console(message: ConsoleMessage) -> None:
-        if message.type == "error" and any(words in message.text for words in ("Content Security Policy", "Uncaught")):
-            problems.append(message.text)
-
-    context.on("console", console)
-    context.on("weberror", lambda error: problems.append(str(error.error)))
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    page.goto(site_url)
-    page.get_by_test_id("start").click()
-    page.wait_for_selector("html[data-state=ready]")
-    page.evaluate(RECORD)
-    yield page
-    context.close()
-    assert not problems, "\n".join(problems)
+    with loaded_page(browser, site_url, accept_downloads=True, viewport={"width": 1280, "height": 900}) as page:
+        page.evaluate(RECORD)
+        yield page
 
 
 @pytest.fixture

@@ -11,12 +11,20 @@ export class Composer {
    * @param {(text: string) => void} onSend
    * @param {() => void} onStop
    * @param {(text: string) => void} onDraft the text changed
+   * @param {{form: HTMLElement, area: HTMLElement, send: HTMLElement, stop: HTMLElement, scope: Document | HTMLElement}} [parts] scope: where Escape stops
    */
-  constructor(onSend, onStop, onDraft) {
+  constructor(onSend, onStop, onDraft, parts) {
+    const { form, area, send, stop, scope } = parts ?? {
+      form: byId("composer-form"),
+      area: byId("composer"),
+      send: byId("send"),
+      stop: byId("stop"),
+      scope: document,
+    };
     this.onSend = onSend;
-    this.area = /** @type {HTMLTextAreaElement} */ (byId("composer"));
-    this.sendButton = /** @type {HTMLButtonElement} */ (byId("send"));
-    this.stopButton = /** @type {HTMLButtonElement} */ (byId("stop"));
+    this.area = /** @type {HTMLTextAreaElement} */ (area);
+    this.sendButton = /** @type {HTMLButtonElement} */ (send);
+    this.stopButton = /** @type {HTMLButtonElement} */ (stop);
     this.area.addEventListener("input", () => {
       this.draw();
       onDraft(this.area.value);
@@ -27,14 +35,15 @@ export class Composer {
       event.preventDefault();
       this.send();
     });
-    byId("composer-form").addEventListener("submit", (event) => {
+    form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.send();
     });
     this.stopButton.addEventListener("click", onStop);
-    document.addEventListener("keydown", (event) => {
+    scope.addEventListener("keydown", (event) => {
+      const { key, shiftKey, isComposing } = /** @type {KeyboardEvent} */ (event);
       const elsewhere = document.querySelector("dialog[open], [popover]:popover-open, [data-drawer]");
-      if (event.key === "Escape" && !event.shiftKey && this.state === "busy" && !event.isComposing && !elsewhere) onStop();
+      if (key === "Escape" && !shiftKey && this.state === "busy" && !isComposing && !elsewhere) onStop();
     });
   }
 
@@ -59,7 +68,8 @@ export class Composer {
 
   /** @param {"off" | "ready" | "busy"} state */
   setState(state) {
-    const hadFocus = [this.sendButton, this.stopButton].some((button) => button === document.activeElement);
+    const { activeElement } = /** @type {Document | ShadowRoot} */ (this.area.getRootNode());
+    const hadFocus = [this.sendButton, this.stopButton].some((button) => button === activeElement);
     this.state = state;
     this.draw();
     if (hadFocus) this.focus(); // a button that goes away must not take the keyboard with it

@@ -35,6 +35,18 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+/** How an icon gets into its picture. Pages of other origins may not use the file like this. @type {(svg: SVGSVGElement, name: string) => void} */
+let drawIcon = (svg, name) => {
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `app/icons.svg#${name}`);
+  svg.append(use);
+};
+
+/** @param {(svg: SVGSVGElement, name: string) => void} draw */
+export function drawIconsWith(draw) {
+  drawIcon = draw;
+}
+
 /**
  * An icon of app/icons.svg, hidden from assistive technology: the button around it has the name.
  * @param {string} name
@@ -43,9 +55,7 @@ export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `app/icons.svg#${name}`);
-  svg.append(use);
+  drawIcon(svg, name);
   return svg;
 }
 

@@ -31,8 +31,22 @@ let errorTable = {};
 /** @type {(() => void)[]} */
 const listeners = [];
 
+/** Of what is being drawn, where it is not the document's. @type {string | undefined} */
+let spoken;
+
 /** @returns {string} */
-export const language = () => document.documentElement.lang;
+export const language = () => spoken ?? document.documentElement.lang;
+
+/** Draw something in a language that is not the document's. @template T @param {string} name @param {() => T} draw @returns {T} */
+export function speak(name, draw) {
+  const before = spoken;
+  spoken = name;
+  try {
+    return draw();
+  } finally {
+    spoken = before;
+  }
+}
 
 /** @param {string} text @param {Record<string, unknown>} fields */
 const fill = (text, fields) => text.replace(/\{(\w+)[^{}]*\}/g, (whole, name) => (name in fields ? String(fields[name]) : whole));
@@ -91,9 +105,9 @@ function apply() {
   for (const listener of listeners) listener();
 }
 
-/** The texts of a language, once. @param {string} name */
-async function loadTexts(name) {
-  tables[name] ??= Object.assign({}, ...(await Promise.all(PARTS.map((part) => readJson(`${name}/${part}.json`)))));
+/** The texts of a language, once. @param {string} name @param {string[]} [parts] */
+export async function loadTexts(name, parts = PARTS) {
+  tables[name] ??= Object.assign({}, ...(await Promise.all(parts.map((part) => readJson(`${name}/${part}.json`)))));
 }
 
 /** Load the texts of the language that is shown, wire the button, translate the page. The other language follows, so that changing it waits for nothing. */
@@ -114,7 +128,7 @@ export async function startLanguage() {
 }
 
 /** The texts of coded errors; without the file the English text that the error carries has to do. */
-async function loadErrors() {
+export async function loadErrors() {
   errors ??= readJson("errors.json").catch(() => ({}));
   errorTable = await errors;
 }

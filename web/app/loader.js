@@ -1,5 +1,5 @@
 // @ts-check
-// The loading screen: which phases there are, how far each is, one bar over all of them.
+// The loading screen: which phases there are, how far each is, one bar over all of them; the last also below a conversation that is read meanwhile.
 // Phases may overlap (a shard is uploaded while the next one is fetched), so each keeps its own account.
 
 import { byId, h, icon } from "./dom.js";
@@ -102,13 +102,16 @@ export class LoaderView {
     const meter = byId("meter");
     meter.setAttribute("aria-valuenow", String(this.shown));
     meter.setAttribute("aria-valuetext", `${this.#label(this.current)}, ${number(this.shown)}%`);
-    byId("meter-fill").style.setProperty("--done", `${this.shown}%`);
+    for (const fill of ["meter-fill", "chat-meter-fill"]) byId(fill).style.setProperty("--done", `${this.shown}%`);
     byId("loading-model").textContent = this.title;
     const phaseText = this.#label(this.current);
     const line = byId("phase"); // a polite live region: only touched when it really changes
     if (line.textContent !== phaseText) line.textContent = phaseText;
     line.dataset.phase = this.current;
-    byId("phase-numbers").textContent = this.#numbers(this.phases.get(this.current)?.last);
+    const numbers = this.#numbers(this.phases.get(this.current)?.last);
+    byId("phase-numbers").textContent = byId("chat-loading-numbers").textContent = numbers;
+    const short = [this.title, phaseText].filter(Boolean).join(" · ");
+    if (byId("chat-loading-text").textContent !== short) byId("chat-loading-text").textContent = short;
     this.#drawPause();
     byId("phases").replaceChildren(...seen.map(([name, phase]) => this.#row(name, phase)));
   }

@@ -70,7 +70,7 @@ class Page {
     engine.addEventListener("error", (event) => this.onError(/** @type {CustomEvent} */ (event).detail));
     byId("start").addEventListener("click", () => void this.load(DEMO));
     byId("fallback").addEventListener("click", () => void this.load(DEMO, "numpy"));
-    byId("cancel").addEventListener("click", () => this.cancel());
+    for (const button of ["cancel", "chat-cancel"]) byId(button).addEventListener("click", () => this.cancel());
     byId("error-retry").addEventListener("click", () => void this.again());
     byId("error-home").addEventListener("click", () => this.home());
     onLanguage(() => this.drawWelcome());
@@ -232,9 +232,12 @@ class Page {
   show(screen) {
     const before = this.screen;
     this.screen = screen;
+    const reading = screen === "loading" && this.chat.path().length > 0; // what was said can be read while the model loads
+    const shown = reading ? "chat" : screen;
     for (const section of document.querySelectorAll("section[data-screen]"))
-      /** @type {HTMLElement} */ (section).hidden = section.getAttribute("data-screen") !== screen;
-    document.documentElement.dataset.screen = screen;
+      /** @type {HTMLElement} */ (section).hidden = section.getAttribute("data-screen") !== shown;
+    byId("chat-loading").hidden = !reading;
+    document.documentElement.dataset.screen = shown;
     this.mirror();
     const focusLost = !document.activeElement || document.activeElement === document.body;
     if (before !== screen && before !== "boot" && focusLost && screen !== "chat") byId("main").focus({ preventScroll: true });

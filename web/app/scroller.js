@@ -10,9 +10,10 @@ export class Scroller {
   following = true;
   last = 0;
 
-  constructor() {
-    this.element = byId("scroller");
-    this.button = byId("latest");
+  /** @param {HTMLElement} [element] @param {HTMLElement} [button] to the end */
+  constructor(element = byId("scroller"), button = byId("latest")) {
+    this.element = element;
+    this.button = button;
     // The intention counts, not only the position: a wheel moves by small steps, and text that arrives between them would take the reader back.
     this.element.addEventListener("wheel", ({ deltaY }) => void (deltaY < 0 && this.#letGo()), { passive: true });
     this.element.addEventListener("keydown", ({ key }) => void (UPWARD.has(key) && this.#letGo()));

@@ -1,7 +1,7 @@
 // Vendored libraries that bring no types of their own.
-declare module "*/highlight/highlight.min.js" {
+declare module "*/highlight/core.min.js" {
   const hljs: {
-    getLanguage(name: string): unknown;
+    registerLanguage(name: string, grammar: unknown): void;
     highlight(code: string, options: { language: string; ignoreIllegals?: boolean }): { value: string };
   };
   export default hljs;
