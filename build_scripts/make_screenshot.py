@@ -22,10 +22,13 @@ QUESTIONS = ("What is the capital of Norway?", "My name is Tavo.", "What is my n
 ARGUMENTS = ("--headless=new", "--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
 
+def chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
 def main(out: Path) -> None:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as folder, serve(build(Path(folder) / "site"), port=0) as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
         page = browser.new_page(viewport={"width": 1280, "height": 800}, locale="en-US", color_scheme="light")
         page.goto(server.url)
         page.get_by_test_id("start").click()

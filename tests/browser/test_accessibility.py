@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from tour import before_a_model, with_a_model
 
 from py_rwkv.site import vendor
 
@@ -23,42 +23,7 @@ SETTLE = """async () => {  // colours change slowly, and once more when the lang
         await Promise.race([Promise.allSettled(changing.map((one) => one.finished)), soon(1000)]);
     }
 }"""
-LOOKS = [("light", "en"), ("dark", "en"), ("dark", "zh"), ("light", "zh")]
-ANSWER = """Text with `code`, a [link](https://example.org/) and **more**.
-
-```python
-print("hello")  # a comment
-```
-
-| a | b |
-|---|---|
-| 1 | 2 |
-
-> quoted
-
-1. one
-2. two"""
-TALK = {
-    "id": "talk",
-    "title": "Markdown",
-    "leaf": "a",
-    "created": 1000,
-    "updated": 1000,
-    "messages": [
-        {"id": "q", "parent": None, "role": "user", "content": "Show me some markdown.", "state": "done", "created": 1000},
-        {
-            "id": "a",
-            "parent": "q",
-            "role": "assistant",
-            "content": ANSWER,
-            "reasoning": "Hm.",
-            "state": "done",
-            "created": 1001,
-            "model": "m",
-        },
-        {"id": "b", "parent": "q", "role": "assistant", "content": "Another.", "state": "stopped", "created": 1002, "model": "m"},
-    ],
-}
+LOOKS = [("light", "en"), ("dark", "zh")]  # what axe finds depends on the colours, or on the texts, never on the pair of them
 
 
 @pytest.fixture(scope="module")
@@ -94,37 +59,14 @@ def sound(page: Page, where: str) -> None:
         assert not found, f"{where}, {look}:\n" + "\n".join(found)
 
 
-def closed(page: Page) -> None:
-    page.evaluate("document.querySelectorAll('dialog[open]').forEach((dialog) => dialog.close())")
-
-
 def test_before_a_model_is_loaded(shown: Page) -> None:
-    sound(shown, "welcome")
-    shown.locator("[data-action=models]").first.click()
-    expect(shown.get_by_test_id("models-dialog")).to_be_visible()
-    sound(shown, "models")
-    closed(shown)
+    for where in before_a_model(shown):
+        sound(shown, where)
 
 
 def test_with_a_model(shown: Page, tmp_path: Path) -> None:
-    page = shown
-    page.get_by_test_id("start").click()
-    page.wait_for_selector("html[data-state=ready]", timeout=120_000)
-    sound(page, "new chat")
-    file = tmp_path / "talk.json"
-    file.write_text(json.dumps({"format": "rwkv-conversations", "version": 1, "conversations": [TALK]}), "utf-8")
-    page.get_by_test_id("import").set_input_files(file)
-    expect(page.locator('[data-testid="message"][data-role="assistant"]')).to_have_count(1)
-    sound(page, "conversation")
-    for button in ("settings", "shortcuts", "device-info"):
-        page.get_by_test_id(button).first.click()
-        sound(page, button)
-        page.keyboard.press("Escape")
-        closed(page)
-    for action in ("tokens", "more"):
-        page.locator('[data-testid="message"][data-role="assistant"]').get_by_test_id(action).click()
-        sound(page, action)
-        page.keyboard.press("Escape")
+    for where in with_a_model(shown, tmp_path):
+        sound(shown, where)
 
 
 def test_the_benchmark_page(shown: Page, site_url: str, axe: str) -> None:
