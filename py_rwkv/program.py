@@ -104,11 +104,13 @@ class Cut:
 
 @dataclass(frozen=True)
 class Run:
-    """Consecutive tokens of one session in a step (NO_TOKEN: an embedding). `outputs`: how many of its last rows need logits."""
+    """Consecutive tokens of one session in a step (NO_TOKEN: an embedding). `outputs`: how many of its last rows need logits; `masked`: only tokens that
+    the buffer `masks` allows are candidates for them."""
 
     slot: int
     tokens: Sequence[int]
     outputs: int = 1
+    masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Step:
     slots: tuple[int, ...]  # per row
     spans: tuple[tuple[int, int], ...]  # per run: first and last row
     output_rows: tuple[int, ...]
+    masked: tuple[bool, ...]  # per output
 
     @classmethod
     def of(cls, runs: Iterable[Run]) -> Step:
@@ -127,15 +130,17 @@ class Step:
         slots: list[int] = []
         spans: list[tuple[int, int]] = []
         outputs: list[int] = []
+        masked: list[bool] = []
         for run in runs:
             first = len(tokens)
             tokens.extend(run.tokens)
             slots.extend([run.slot] * len(run.tokens))
             spans.append((first, len(tokens) - 1))
             outputs.extend(range(len(tokens) - run.outputs, len(tokens)))
+            masked.extend([run.masked] * run.outputs)
         if not 0 < len(tokens) <= MAX_ROWS:
             raise ValueError(f"a step takes 1 to {MAX_ROWS} rows, not {len(tokens)}")
-        return cls(tuple(tokens), tuple(slots), tuple(spans), tuple(outputs))
+        return cls(tuple(tokens), tuple(slots), tuple(spans), tuple(outputs), tuple(masked))
 
     @property
     def rows(self) -> int:
@@ -159,6 +164,7 @@ class Step:
             for row in range(first, last + 1):
                 words[6 + 8 * row], words[7 + 8 * row] = first, last
         words[9 : 9 + 8 * self.outputs : 8] = array("I", self.output_rows)
+        words[10 : 10 + 8 * self.outputs : 8] = array("I", self.masked)
         return words.tobytes()
 
 

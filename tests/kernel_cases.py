@@ -19,8 +19,8 @@ CASES = [(kernel, case) for kernel in KERNELS.values() for case in kernel.cases]
 IDS = [f"{kernel.name}-{i}" for kernel in KERNELS.values() for i in range(len(kernel.cases))]
 STEPS = {
     "one-row": [Run(0, [5])],
-    "two-sessions": [Run(2, [1, 2, 3, 4], 1), Run(0, [7, 8, 9], 3)],
-    "full": [Run(1, list(range(100)), 2), Run(3, [9] * 27, 0), Run(0, [30], 1)],
+    "two-sessions": [Run(2, [1, 2, 3, 4], 1), Run(0, [7, 8, 9], 3, masked=True)],
+    "full": [Run(1, list(range(100)), 2, masked=True), Run(3, [9] * 27, 0), Run(0, [30], 1)],
 }
 
 
@@ -42,7 +42,7 @@ def steps_for(case: dict[str, Any], rng: np.random.Generator) -> dict[str, Step]
         tokens = rng.integers(max(0, first - 5), first + count, n)
         return [int(t) for t in (np.where(rng.random(n) < 0.3, NO_TOKEN, tokens) if "COUNT" in case else tokens)]
 
-    return {name: Step.of([Run(r.slot, draw(len(r.tokens)), r.outputs) for r in runs]) for name, runs in STEPS.items()}
+    return {name: Step.of([Run(r.slot, draw(len(r.tokens)), r.outputs, r.masked) for r in runs]) for name, runs in STEPS.items()}
 
 
 def random_bytes(kind: str, shape: tuple[int, ...], encoding: str, rng: np.random.Generator) -> np.ndarray:

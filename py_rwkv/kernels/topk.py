@@ -2,6 +2,9 @@
 
 1. `topk_groups`: the best logit of each of GROUPS strided groups;  2. `topk_select`: the K-th best of those is a bar that at least K logits reach;
 everything that reaches it is gathered (only K groups can hold such logits), and the few hundred gathered ones are ranked against each other.
+
+An output whose step says so is masked: tokens without a bit in its mask get the logit NEVER, so they count for nothing, and are candidates only where fewer
+than K tokens are allowed.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from py_rwkv.kernels.base import PER_OUTPUT, Constants, Dim, kernel
 from py_rwkv.lazy import np
 
 K = 256
+NEVER = -1e30  # the logit of a token that a mask forbids
 
 
 def sizes(vocab: int, limit: int, reduce: str = "many") -> dict[str, Any]:
@@ -21,6 +25,7 @@ def sizes(vocab: int, limit: int, reduce: str = "many") -> dict[str, Any]:
     return {
         "V": vocab,
         "LIMIT": limit,
+        "WORDS": -(-vocab // 32),
         "K": k,
         "GROUPS": groups,
         "CAPACITY": k * -(-limit // groups),
@@ -41,18 +46,31 @@ def _order(logits: Any, ids: Any) -> Any:
     return np.lexsort((ids, -logits))
 
 
+def _fill_masks(rng: Any, c: Any, masks: Any, **_: Any) -> None:
+    """Masks of all kinds: half of the tokens, a few, none."""
+    masks[:] = rng.integers(0, 1 << 32, masks.shape, dtype=np.uint32)
+    masks[1::3] = 0
+    masks[1::3, 1] = 6
+    masks[2::3] = 0
+
+
 topk_groups = kernel(
     "topk_groups",
-    reads={"logits": "f32[outputs,V]"},
-    writes={"best": "f32[outputs,GROUPS,4]"},
-    constants=("V", "LIMIT", "GROUPS", "WG"),
+    reads={"masks": "u32[outputs,WORDS]"},
+    writes={"logits": "f32[outputs,V]", "best": "f32[outputs,GROUPS,4]"},
+    constants=("V", "LIMIT", "WORDS", "GROUPS", "WG"),
     grid=_grid,
     cases=_CASES,
+    prepare=_fill_masks,
 )
 
 
 @topk_groups.reference
-def _(step: Any, c: Any, memo: Any, logits: Any, best: Any) -> None:
+def _(step: Any, c: Any, memo: Any, masks: Any, logits: Any, best: Any) -> None:
+    for i, masked in enumerate(step.masked if step else ()):
+        if masked:
+            allowed = np.unpackbits(masks[i].view(np.uint8), bitorder="little")[: c.LIMIT]
+            logits[i, : c.LIMIT][allowed == 0] = NEVER
     depth = -(-c.LIMIT // c.GROUPS)
     for row, out in zip(logits, best, strict=True):
         table = np.full(depth * c.GROUPS, -np.inf, np.float32)
@@ -68,7 +86,7 @@ def _(step: Any, c: Any, memo: Any, logits: Any, best: Any) -> None:
 def _fill_groups(rng: Any, c: Any, logits: Any, best: Any, found: Any, **_: Any) -> None:
     """The best of each group, and room for whatever is found: its order is nobody's business."""
     logits[:, ::3] = 0.25  # plenty of ties
-    topk_groups.run(None, c, None, logits=logits, best=best)
+    topk_groups.run(None, c, None, masks=None, logits=logits, best=best)
     found[:] = 0
 
 

@@ -282,7 +282,8 @@ class Builder:
         best = self.scratch("topk.best", outputs, c["GROUPS"], 4)
         found = self.scratch("topk.found", outputs, 2, c["CAPACITY"], dtype="u32")
         candidates = self.scratch("candidates", outputs, 4 + 2 * c["K"], dtype="u32", role="output")
-        self.call("topk_groups", c, [logits, best])
+        masks = self.scratch("masks", outputs, c["WORDS"], dtype="u32")
+        self.call("topk_groups", c, [masks, logits, best])
         return self.call("topk_select", c, [logits, best, found, candidates])
 
     def tile(self, m: Matrix, block: int = 0) -> dict[str, Any]:

@@ -6,7 +6,7 @@ struct Entry {
     last: u32,
     run: u32,     // first row of the i-th run
     output: u32,  // row of the i-th output
-    pad0: u32,
+    masked: u32,  // 1: only tokens of the i-th row of masks may be candidates of the i-th output
     pad1: u32,
 }
 struct Step { rows: u32, runs: u32, outputs: u32, pad: u32, entries: array<Entry, 128> }
