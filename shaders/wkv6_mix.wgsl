@@ -22,8 +22,8 @@ struct Call {
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let lane = local % LANES;
-    let row = (group.x * (WG / LANES) + local / LANES) * 4u;
-    let token = group.y * TOKENS;
+    let row = (group.y * (WG / LANES) + local / LANES) * 4u;
+    let token = group.x * TOKENS;
     let tokens = min(batch.rows - token, TOKENS);
     let parts = call.M / call.C;
     let source = min(row, call.M - 1u) / call.C;

@@ -28,9 +28,10 @@ def layout(encoding: str, columns: int) -> dict[str, Any]:
 
 
 def grid(c: Any, count: str = "rows") -> tuple[Dim, Dim]:
-    """Workgroups of a kernel that multiplies M weight rows with `count` tokens, by its tile ("ROWSxTOKENS")."""
+    """Workgroups of a kernel that multiplies M weight rows with `count` tokens, by its tile ("ROWSxTOKENS"). Tokens come first: workgroups that follow each
+    other read the same weights, which are still in the cache then."""
     rows, tokens = map(int, c["tile"].split("x"))
-    return Dim(ceil(c["M"] / rows), c["WG"] // c["LANES"]), Dim(1, tokens, count)
+    return Dim(1, tokens, count), Dim(ceil(c["M"] / rows), c["WG"] // c["LANES"])
 
 
 def row_bytes(encoding: str, columns: int) -> dict[str, int]:
