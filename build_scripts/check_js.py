@@ -1,6 +1,6 @@
-"""Type-checks and formats `web/` with the pinned TypeScript and Prettier.
+"""Type-checks and formats `web/` with the pinned TypeScript and Prettier, and checks the types that other sites get.
 
-    python build_scripts/check_js.py           tsc --noEmit and prettier --check
+    python build_scripts/check_js.py           tsc --noEmit, prettier --check, and make_types.check
     python build_scripts/check_js.py --write   prettier --write
 
 The types of the vendored libraries are laid out in `.cache/check/web/`, which `web/jsconfig.json` overlays on `web/` (`rootDirs`).
@@ -34,13 +34,23 @@ def lay_out_types() -> None:
 def main() -> int:
     node, _ = vendor.node(progress=print)
     tools = vendor.fetch("tools", progress=print)
-    prettier = [node, tools["prettier"] / "bin/prettier.cjs", "--log-level=warn", "web/**/*.{js,css,html,json,d.ts}", "!web/models/**"]
+    prettier = [
+        node,
+        tools["prettier"] / "bin/prettier.cjs",
+        "--log-level=warn",
+        "web/**/*.{js,css,html,json,d.ts}",
+        "!web/models/**",
+        "!web/dist/**",
+        "tests/typescript/*.ts",
+    ]
     if "--write" in sys.argv:
         return subprocess.run([*prettier, "--write"], cwd=ROOT).returncode
     lay_out_types()
     types = subprocess.run([node, tools["typescript"] / "bin/tsc", "--project", "web/jsconfig.json", "--pretty", "false"], cwd=ROOT)
     style = subprocess.run([*prettier, "--check"], cwd=ROOT)
-    return types.returncode or style.returncode
+    import make_types  # which needs what lay_out_types has laid out
+
+    return types.returncode or style.returncode or make_types.check()
 
 
 if __name__ == "__main__":

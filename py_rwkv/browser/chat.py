@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from py_rwkv.browser.states import PageGauge
+from py_rwkv.chat.api import Api
+from py_rwkv.chat.errors import error_object
 from py_rwkv.chat.service import ChatService
 from py_rwkv.checkpoint.state_file import check_state, encode_state, is_state_file
 from py_rwkv.devices.browser_device import to_js
+from py_rwkv.errors import RwkvError
 
 Cancelled = Callable[[], bool]
 
@@ -17,8 +20,8 @@ Cancelled = Callable[[], bool]
 class ChatOperations:
     """Each takes its request as an object, then what JavaScript adds."""
 
-    def __init__(self, chats: ChatService) -> None:
-        self.chats = chats
+    def __init__(self, chats: ChatService, api: Api) -> None:
+        self.chats, self.api = chats, api
 
     async def templates(self, _: dict[str, Any]) -> str:
         return json.dumps(self.chats.templates())
@@ -45,6 +48,20 @@ class ChatOperations:
     async def save_state(self, request: dict[str, Any], cancelled: Cancelled) -> Any:
         """A state file, as a Uint8Array."""
         return to_js(encode_state(await self.chats.state_after(request, cancelled)))
+
+    async def fork_state(self, request: dict[str, Any], cancelled: Cancelled) -> str:
+        """The id for requests' `state` of what the model remembers of the messages. keep: the id it had before the model was loaded again."""
+        name = str(request.pop("keep", ""))
+        return self.chats.add_start(await self.chats.state_after(request, cancelled), name=name)
+
+    async def models(self, asked: dict[str, Any]) -> str:
+        """/v1/models, or /v1/models/`name`; an error brings its response along."""
+        try:
+            name = asked.get("name")
+            return json.dumps(self.api.models() if name is None else self.api.model(name))
+        except RwkvError as e:
+            e.details["http"] = error_object(e)
+            raise
 
     async def score(self, request: dict[str, Any], emit: Callable[[str], None], cancelled: Cancelled) -> str:
         """An entry of `logprobs.content` to `emit` for each token of the last message."""

@@ -8,10 +8,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
 from math import prod
+from time import time
 from typing import Any, NoReturn
 
 from py_rwkv.browser.chat import ChatOperations
 from py_rwkv.browser.states import PageVault
+from py_rwkv.chat.api import ENDPOINTS, Api
+from py_rwkv.chat.errors import error_object
 from py_rwkv.chat.service import ChatService
 from py_rwkv.checkpoint.manifest import Manifest
 from py_rwkv.devices.browser_device import BrowserDevice, call, features_of, limits_of, to_js
@@ -20,6 +23,8 @@ from py_rwkv.models.config import Config, tensors
 from py_rwkv.models.tuning import preset
 from py_rwkv.runtime.engine import Engine
 from py_rwkv.runtime.programs import build_programs
+from py_rwkv.runtime.sampling import number
+from py_rwkv.runtime.script import Script
 from py_rwkv.runtime.tuner import Tuner
 from py_rwkv.tokenizer.world import WorldTokenizer
 
@@ -185,11 +190,15 @@ async def open_model(
     kept: Any = None,
     tuning: Any = "auto",
     states: Any = None,
+    script: Script | None = None,
+    parallel: int | None = None,
+    name: str = "",
 ) -> Service:
     """The model, ready to chat. read: JS function, shard number → promise of an ArrayBuffer; tokenizer: ArrayBuffer of its file, if it has one; slots: ≥ SLOTS.
 
     kept, tuning: where the choice of kernels is stored (web/engine/tuning.js), by build, and how it is made (docs/tuning.md).
-    states: where states of what was read are kept (web/engine/states.js).
+    states: where states of what was read are kept (web/engine/states.js). script: what a person's script has registered (browser/hooks.py).
+    parallel: answers at a time, fewer than slots. name: what the page calls the model.
     """
     try:
         words = None if tokenizer is None else tokenizer.to_bytes()
@@ -201,7 +210,10 @@ async def open_model(
             device = BrowserDevice(gpu)
         tuner = Tuner(_Kept(kept), "", tuning) if kept is not None else None
         more: dict[str, Any] = {"slots": slots, "tokenizer": words, "tuner": tuner, "progress": progress}
-        return Service(await Engine.load(Manifest.from_json(manifest), _Shards(read, gpu is None), device, **more), states)
+        more["hooks"] = script.hooks if script else ()
+        return Service(
+            await Engine.load(Manifest.from_json(manifest), _Shards(read, gpu is None), device, **more), states, script, parallel, name
+        )
     except RwkvError as e:
         crossing(e)
 
@@ -209,10 +221,14 @@ async def open_model(
 class Service:
     """One loaded model for the worker."""
 
-    def __init__(self, engine: Engine, states: Any = None) -> None:
+    def __init__(
+        self, engine: Engine, states: Any = None, script: Script | None = None, parallel: int | None = None, name: str = ""
+    ) -> None:
+        parallel = int(number("parallel", SLOTS - 1 if parallel is None else parallel, 1, engine.slots - 1, True))
         self.engine = engine
-        self.chats = ChatService(engine, SLOTS - 1, None if states is None else PageVault(states, engine))
-        self._operations = ChatOperations(self.chats)
+        self.chats = ChatService(engine, parallel, None if states is None else PageVault(states, engine), script)
+        self.api = Api(self.chats, (name,) if name else (), int(time()))
+        self._operations = ChatOperations(self.chats, self.api)
 
     async def do(self, operation: str, request: str, *more: Any) -> Any:
         """One of `ChatOperations`, with a JSON object for it."""
@@ -222,15 +238,23 @@ class Service:
             crossing(e)
 
     async def answer(self, request: str, emit: Callable[[str], None], cancelled: Callable[[], bool]) -> str:
-        """A chat (`messages`) or a continuation (`prompt`). Streams chunks to `emit` and returns "", or returns the completion."""
+        """A chat (`messages`) or a continuation (`prompt`). Streams chunks to `emit` and returns "", or returns the completion.
+
+        endpoint: of a request over HTTP (web/engine/fetch.js); then an error brings its response along.
+        """
+        endpoint, parsed = None, json.loads(request)
         try:
-            parsed = json.loads(request)
+            if parsed.get("endpoint") in ENDPOINTS:
+                endpoint = parsed.pop("endpoint")
+                parsed = self.api.checked(endpoint, parsed)
             if not parsed.get("stream"):
                 return json.dumps(await self.chats.complete(parsed, cancelled))
             async for chunk in self.chats.stream(parsed, cancelled):
                 emit(json.dumps(chunk))
             return ""
         except RwkvError as e:
+            if endpoint:
+                e.details["http"] = error_object(e)
             crossing(e)
 
     async def logits(self, tokens: str) -> Any:
@@ -257,6 +281,18 @@ class Service:
             return json.dumps(await bench(self.engine, asked, limits, event=part, cancel=cancelled))
         except RwkvError as e:
             crossing(e)
+
+    def run_script(self, text: str, name: str) -> str:
+        """`browser.hooks.run` beside this model."""
+        from py_rwkv.browser import hooks
+
+        return hooks.run(self.chats.script, text, name)
+
+    async def call_script(self, name: str, argument: str) -> str:
+        """`browser.hooks.call` of what was registered."""
+        from py_rwkv.browser import hooks
+
+        return await hooks.call(self.chats.script, name, argument)
 
     async def verify(self) -> bool:
         """`Tuner.verify`: False if the model should be loaded again."""

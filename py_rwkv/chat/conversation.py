@@ -46,9 +46,9 @@ class Remembering:
         return list(self._encode(text))
 
 
-def encode(tokenizer: Tokenizer, pieces: Sequence[str]) -> list[int]:
-    """Token ids of pieces, each encoded by itself."""
-    return [token for piece in pieces for token in tokenizer.encode(piece)]
+def encode(tokenizer: Tokenizer, pieces: Sequence[str | Sequence[int]]) -> list[int]:
+    """Token ids of pieces: texts, each encoded by itself, or token ids already."""
+    return [token for piece in pieces for token in (tokenizer.encode(piece) if isinstance(piece, str) else piece)]
 
 
 def missing(fed: Sequence[int], tokens: Sequence[int]) -> list[int] | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from operator import neg
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -14,6 +16,7 @@ from py_rwkv.checkpoint.state_file import State
 from py_rwkv.devices.base import Device
 from py_rwkv.errors import RwkvError
 from py_rwkv.hooks import Hook
+from py_rwkv.kernels.topk import NEVER
 from py_rwkv.program import Program, Run, Step
 from py_rwkv.runtime.draws import Draws
 from py_rwkv.runtime.programs import build_programs, device_buffers, sample_program
@@ -214,7 +217,7 @@ class Engine:
             batch.sort(key=lambda share: share[0].want in ("candidates", "draws"))
         runs, row, rows_of = [], 0, {"logits": 0, "candidates": 0, "draws": 0}
         for work, n in batch:
-            runs.append(run := Run(work.slot, work.ahead(n), work.outputs(n)))
+            runs.append(run := Run(work.slot, work.ahead(n), work.outputs(n), bool(work.mask)))
             if work.embeddings is not None:
                 self.device.write("embeddings", row * 4 * self.config.embd, work.rows_ahead(n))
             rows_of[work.want if work.want in rows_of else "logits"] += run.outputs
@@ -227,6 +230,7 @@ class Engine:
         times = self.draws.times(drawing) if self.draws and len(drawing) == len(batch) else 1
         async with self._turn:
             began = perf_counter()
+            self._write_masks(batch)
             if times > 1:
                 for work in drawing:
                     self.device.copy_state(work.slot, self.slots + work.slot)
@@ -249,10 +253,18 @@ class Engine:
             if self.draws and work.want == "draws":
                 self.draws.deliver(work, times, found["ring"])
             elif end > at and work.want == "candidates":
-                work.candidates = _candidates(found["candidates"][at * size["candidates"] : end * size["candidates"]])
+                work.candidates = _candidates(found["candidates"][at * size["candidates"] : end * size["candidates"]], bool(work.mask))
             elif end > at:
                 work.logits += found["logits"][at * size["logits"] : end * size["logits"]]
             at = end
+
+    def _write_masks(self, batch: Sequence[Share]) -> None:
+        """Put the masks of the outputs that have one where the step will look for them."""
+        at, size = 0, 4 * -(-self.config.vocab // 32)
+        for work, n in batch:
+            if work.mask and work.outputs(n):
+                self.device.write("masks", at * size, work.mask[:size].ljust(size, b"\0"))
+            at += work.outputs(n)
 
     async def read_state(self, slot: int) -> dict[str, bytes]:
         """What a slot's state buffers hold. RwkvError `session-busy` while its session has work under way."""
@@ -274,7 +286,9 @@ class Engine:
         self.device.close()
 
 
-def _candidates(raw: memoryview) -> Candidates:
-    """u32 [4 + 2 K] of kernels/topk.py: log Σ exp, count, _, _, ids, logits."""
+def _candidates(raw: memoryview, masked: bool) -> Candidates:
+    """u32 [4 + 2 K] of kernels/topk.py: log Σ exp, count, _, _, ids, logits; without those that a mask forbids."""
     count = raw.cast("I")[1]
-    return Candidates(raw.cast("I")[4 : 4 + count], raw.cast("f")[4 + count : 4 + 2 * count], raw.cast("f")[0])
+    logits = raw.cast("f")[4 + count : 4 + 2 * count]
+    most = bisect_left(logits, -NEVER, key=neg) if masked else count
+    return Candidates(raw.cast("I")[4 : 4 + most], logits[:most], raw.cast("f")[0])

@@ -2,6 +2,7 @@
 
 Order, that of the `rwkv` package (temperature comes after top-p, unlike in most libraries):
 
+    l[t] += bias[t]                             every t of `logit_bias`
     l[t] -= presence + count[t] * frequency     every t generated before; counts decay by `penalty_decay` per generated token, then count[t] += 1
     p     = softmax(l)                          over the whole vocabulary
     top-p : keep p >= the p at which the sorted sum reaches top_p (equal ones stay)
@@ -9,16 +10,19 @@ Order, that of the `rwkv` package (temperature comes after top-p, unlike in most
     p     = p ** (1 / temperature), renormalised, sampled          temperature 0: the best one; equals: the lowest id
 
 Only 256 candidates come; the rest of the vocabulary takes part through `logsumexp`, corrected for the candidates that were penalised or
-removed. What differs from the full computation is the tail beyond 256 candidates: it is never sampled, and penalties in it do not count.
+removed. What differs from the full computation is the tail beyond 256 candidates: it is never sampled, and penalties in it do not count. A token that
+`logit_bias` favours is a candidate in any case; for that somebody has to fetch all logits (`Sampling.everything`, `Candidates.of_logits`).
 """
 
 from __future__ import annotations
 
 import math
 import os
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from heapq import nlargest
 from itertools import accumulate
 from operator import neg
 from typing import Any, NamedTuple
@@ -26,6 +30,7 @@ from typing import Any, NamedTuple
 from py_rwkv.errors import RwkvError
 
 MAX_BANNED = 128  # of 256 candidates, so that some are always left
+MAX_BIASED = 1024  # entries of logit_bias
 
 
 class Candidates(NamedTuple):
@@ -34,6 +39,23 @@ class Candidates(NamedTuple):
     ids: Sequence[int]  # u32[<= 256]
     logits: Sequence[float]  # f32[<= 256]
     logsumexp: float  # over all logits of the step
+
+    @classmethod
+    def of_logits(cls, raw: bytes, more: Sequence[int] = (), without: Collection[int] = (), mask: bytes = b"") -> Candidates:
+        """The best 256 of f32 logits [V] but for those of `without`, and `more` of them in any case; only what the mask (a bit per token) allows, if there is one."""
+        logits = memoryview(raw).cast("f")
+        if mask:
+            bits = memoryview(f"{int.from_bytes(mask, 'little'):0{8 * len(mask)}b}"[::-1].encode())
+            logits = memoryview(array("f", [x if i < len(bits) and bits[i] == 49 else -math.inf for i, x in enumerate(logits)]))
+            without = {*without, *(i for i, x in enumerate(logits) if x == -math.inf)}
+            more = [i for i in more if i not in without]
+        ids = (i for i in range(len(logits)) if i not in without) if without else range(len(logits))
+        best = nlargest(256, ids, key=logits.__getitem__)  # of equals the lowest id first
+        if extra := set(more).difference(best):
+            best = sorted([*best, *(i for i in extra if i < len(logits))], key=lambda i: (-logits[i], i))
+        top = max(logits)
+        total = top + math.log(sum(math.exp(x - top) for x in logits)) if math.isfinite(top) else math.nan
+        return cls(best, [logits[i] for i in best], total)
 
     @classmethod
     def parse(cls, raw: bytes | bytearray | memoryview) -> Candidates:
@@ -62,6 +84,12 @@ class Sampling:
     penalty_decay: float = 0.996
     seed: int | None = None
     ban: tuple[int, ...] = ()
+    logit_bias: tuple[tuple[int, float], ...] = ()  # of tokens that are not banned
+
+    @property
+    def everything(self) -> bool:
+        """Whether the best 256 candidates are not enough to choose from."""
+        return len(self.ban) > MAX_BANNED or any(bias > 0 for _, bias in self.logit_bias)
 
     @classmethod
     def from_request(cls, defaults: Mapping[str, Any], request: Mapping[str, Any]) -> Sampling:
@@ -73,6 +101,11 @@ class Sampling:
         checked: dict[str, Any] = {name: number(name, chosen[name], *bounds) for name, bounds in RANGES.items() if name in chosen}
         if "ban" in chosen:
             checked["ban"] = _token_ids("ban", chosen["ban"])
+        if "logit_bias" in chosen:
+            biases = _biases("logit_bias", chosen["logit_bias"])
+            banned = (token for token, bias in biases.items() if bias <= -100)  # so the standard means it
+            checked["ban"] = tuple(dict.fromkeys((*checked.get("ban", ()), *banned)))
+            checked["logit_bias"] = tuple((token, bias) for token, bias in biases.items() if bias and token not in checked["ban"])
         return cls(**checked)
 
 
@@ -107,6 +140,17 @@ def _token_ids(name: str, value: object) -> tuple[int, ...]:
     return tuple(int(number(f"{name}[{i}]", token, 0, 65535, True)) for i, token in enumerate(value))
 
 
+def _biases(name: str, value: object) -> dict[int, float]:
+    """{token: bias}; the tokens of a JSON object are texts."""
+    if not isinstance(value, Mapping) or len(value) > MAX_BIASED:
+        raise bad(name, f"an object of at most {MAX_BIASED} token ids, each with a number from -100 to 100", value)
+    ids = {str(key): int(key) if str(key).isascii() and str(key).isdecimal() else -1 for key in value}
+    return {
+        int(number(f"{name}.{key}"[:80], ids[str(key)], 0, 65535, True)): number(f"{name}.{key}"[:80], bias, -100, 100)
+        for key, bias in value.items()
+    }
+
+
 def random_u32(seed: int, counter: int) -> int:
     """The `counter`-th random word of a seed: pcg3d (Jarzynski & Olano, JCGT 9(3), 2020) of (seed low, seed high, counter), first component.
 
@@ -130,6 +174,7 @@ class Sampler:
         self.drawn = 0  # tokens so far = the next counter
         self._limit = vocab_limit
         self._ban = frozenset(sampling.ban)
+        self._bias = dict(sampling.logit_bias)
         # token → (its count just after it was last drawn, which draw that was); decay is applied when read, so a draw touches one entry
         self._counts: dict[int, tuple[float, int]] = {}
 
@@ -163,15 +208,16 @@ class Sampler:
 
     def _penalise(self, ids: list[int], logits: list[float], total: float) -> tuple[list[tuple[float, int]], float]:
         """(cost = -logit, id) lowest first after penalties, without what may not be chosen, and the logsumexp that belongs to them."""
-        counts, ban, limit = self._counts, self._ban, self._limit
-        special = [i for i, token in enumerate(ids) if token in counts or token in ban or token >= limit]
+        counts, ban, bias, limit = self._counts, self._ban, self._bias, self._limit
+        special = [i for i, token in enumerate(ids) if token in counts or token in ban or token in bias or token >= limit]
         ranked = list(zip(map(neg, logits), ids, strict=True))
         if special:
             presence, frequency = self.sampling.presence_penalty, self.sampling.frequency_penalty
             rest = 1.0 - sum(math.exp(logits[i] - total) for i in special)  # everything else, in units of e^total
             for i in special:
-                removed = ids[i] in ban or ids[i] >= limit
-                ranked[i] = (math.inf if removed else presence + self.count(ids[i]) * frequency - logits[i], ids[i])
+                token = ids[i]
+                penalty = (presence + self.count(token) * frequency if token in counts else 0.0) - bias.get(token, 0.0)
+                ranked[i] = (math.inf if token in ban or token >= limit else penalty - logits[i], token)
             if rest < 1e-3:  # rounding would decide: the other candidates are a lower bound
                 changed = set(special)
                 rest = max(rest, sum(math.exp(logit - total) for i, logit in enumerate(logits) if i not in changed))

@@ -36,6 +36,7 @@ class Work:
     counter: int = 0  # draws made before
     draws: list[tuple[int, float]] = field(default_factory=list)  # token, its log-probability
     failure: str = ""  # the code of the error that ended them
+    mask: bytes = b""  # u32 words, a bit per token: which ones may be candidates; empty: all
     future: asyncio.Future[None] | None = None  # of one that waits in the queue
 
     @property

@@ -28,16 +28,19 @@ class Session:
         self.tokens: list[int] = []
         self._drew = 0  # how many tokens it had seen when the last `draw` began
 
-    async def prefill(self, tokens: Sequence[int], cancel: Cancel | None = None) -> Candidates:
-        """Feed tokens chunk by chunk; candidates for the next one. When `cancel()` turns true between chunks, RwkvError `cancelled`: the state holds what was fed."""
+    async def prefill(self, tokens: Sequence[int], cancel: Cancel | None = None, mask: bytes = b"") -> Candidates:
+        """Feed tokens chunk by chunk; candidates for the next one. When `cancel()` turns true between chunks, RwkvError `cancelled`: the state holds what was fed.
+
+        mask: u32 words with a bit per token; then only tokens it allows are candidates, and logsumexp is theirs.
+        """
         self.engine.check_tokens(tokens)
-        work = await self._do(Work(self.slot, tokens, "candidates", self.tokens, cancel))
+        work = await self._do(Work(self.slot, tokens, "candidates", self.tokens, cancel, mask=mask))
         assert work.candidates is not None
         return work.candidates
 
-    async def step(self, token: int) -> Candidates:
-        """Feed one token; candidates for the next."""
-        work = await self._do(Work(self.slot, (token,), "candidates", self.tokens))
+    async def step(self, token: int, mask: bytes = b"") -> Candidates:
+        """Feed one token; candidates for the next. mask: as in `prefill`."""
+        work = await self._do(Work(self.slot, (token,), "candidates", self.tokens, mask=mask))
         assert work.candidates is not None
         return work.candidates
 

@@ -39,7 +39,7 @@ WORKER = "sw.js"
 EMBED = ("embed/", "embed.html", "embed.js", "i18n/en/embed.json", "i18n/zh/embed.json")  # for other sites, not for the page
 BENCH = ("bench/models.py", "bench/peer.py", "bench/profile.py", "bench/timestamps.py")
 # Of py_rwkv/, not part of the page.
-NATIVE = ("site/", "cli/", "testing/", *BENCH, "__main__.py", "devices/wgpu_device.py", "py.typed", "web/")
+NATIVE = ("site/", "cli/", "server/", "testing/", *BENCH, "__main__.py", "devices/wgpu_device.py", "py.typed", "web/")
 
 
 def page_package() -> bytes:

@@ -23,11 +23,21 @@ CSP = (
     "trusted-types rwkv dompurify 'allow-duplicates'"
 )
 HEADERS = {
-    "Content-Security-Policy": CSP,
+    "Content-Security-Policy": f"{CSP}; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Access-Control-Allow-Origin": "*",  # other sites may use the engine; nothing here is secret, and nothing depends on who asks
+    "Cross-Origin-Resource-Policy": "cross-origin",  # also sites that isolate themselves (Cross-Origin-Embedder-Policy)
 }
+FRAMED = "embed.html"  # what other sites may show in a frame
+
+
+def headers_of(path: str) -> dict[str, str]:
+    """The headers of every response for this path of the site."""
+    return {**HEADERS, "Content-Security-Policy": CSP} if path.rpartition("/")[2] == FRAMED else HEADERS
+
+
 TYPES = {
     "": "application/octet-stream",
     ".css": "text/css; charset=utf-8",
@@ -99,7 +109,7 @@ class _Handler(SimpleHTTPRequestHandler):
             self.left -= len(chunk)
 
     def end_headers(self) -> None:
-        for name, value in HEADERS.items():
+        for name, value in headers_of(urlsplit(self.path).path).items():
             self.send_header(name, value)
         unchanging = CONTENT_ADDRESSED.search(urlsplit(self.path).path)
         self.send_header("Cache-Control", "public, max-age=31536000, immutable" if unchanging else "no-cache")

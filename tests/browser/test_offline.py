@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from py_rwkv.site.serve import CSP
+from py_rwkv.site.serve import HEADERS
 
 CAPITAL = """rwkv.chat.completions.create({messages: [{role: "user", content: "What is the capital of Norway?"}], temperature: 0})
     .then((answer) => answer.choices[0].message.content)"""
@@ -120,7 +120,8 @@ def test_offline_after_one_visit_and_updates_as_a_whole(page: Page, host: Host) 
     ready(page)
     assert "Oslo" in page.evaluate(CAPITAL)
     assert (
-        page.evaluate("fetch('engine/worker.js').then((r) => r.headers.get('Content-Security-Policy'))") == CSP
+        page.evaluate("fetch('engine/worker.js').then((r) => r.headers.get('Content-Security-Policy'))")
+        == HEADERS["Content-Security-Policy"]
     )  # no server sends it here
 
     host.start()

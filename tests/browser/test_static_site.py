@@ -95,4 +95,5 @@ def test_pyodide_boots_from_the_site_alone(page: Page, address: str, request: py
 def test_the_page_carries_the_policy_of_the_server(site: Path) -> None:
     from py_rwkv.site.serve import CSP
 
-    assert f'content="{CSP}"' in " ".join((site / "index.html").read_text("utf-8").split())
+    for name in ("index.html", "embed.html"):
+        assert f'content="{CSP}"' in " ".join((site / name).read_text("utf-8").split()), name

@@ -42,7 +42,8 @@ def nothing(value: np.ndarray, frame: Frame) -> None:
 
 @pytest.mark.parametrize("version", CONFIGS)
 def test_the_documented_table_of_points(version: str) -> None:
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in DOC.read_text("utf-8").splitlines() if line.startswith("| `")]
+    table = DOC.read_text("utf-8").split("\n## Points\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
     column = 2 + list(CONFIGS).index(version)
     config = Config(**{**CONFIGS[version].to_json(), "layers": 2})
     documented = {row[0].strip("`").replace("layer.N.", "layer.1."): row[column] for row in rows}

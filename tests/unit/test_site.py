@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import py_rwkv
 from py_rwkv.errors import RwkvError
 from py_rwkv.resources import web_dir
 from py_rwkv.site import build as building
@@ -230,6 +231,8 @@ def test_build_writes_a_whole_site_and_replaces_an_earlier_one(tmp_path: Path) -
     for entry in [about["package"], *about["start"], *about["wheels"].values()]:
         content = (site / entry["file"]).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (entry["bytes"], entry["sha256"])
+    assert (site / "embed/element.js").is_file() and (site / "embed.html").is_file()
+    assert not [part["file"] for part in about["shell"] if "embed" in part["file"]]  # the page itself never asks for that
     lock = json.loads((site / "vendor/pyodide/pyodide-lock.json").read_text())
     assert set(lock["packages"]) == set(about["wheels"]) == set(vendor.pins()["pyodide_wheels"])
     assert all((site / "vendor/pyodide" / package["file_name"]).is_file() for package in lock["packages"].values())
@@ -260,6 +263,11 @@ def test_a_build_that_fails_leaves_the_earlier_site(tmp_path: Path, monkeypatch:
         building.build(site)
     assert sorted(p.name for p in site.iterdir()) == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fetched", "site"]
+
+
+def test_the_npm_package_has_the_version_of_ours() -> None:
+    package = json.loads((web_dir() / "package.json").read_text("utf-8"))
+    assert (package["name"], package["version"], package["private"]) == ("py-rwkv", py_rwkv.__version__, True)
 
 
 # Serving
@@ -300,9 +308,18 @@ def test_serve_sends_types_and_policy(address: str, path: str, media_type: str) 
     status, headers, content = ask(address, path)
     assert (status, content) == (200, b"0123456789")
     assert headers["Content-Type"] == media_type
-    assert headers["Content-Security-Policy"] == CSP
+    assert headers["Content-Security-Policy"] == f"{CSP}; frame-ancestors 'none'"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Cache-Control"] == "no-cache"
+
+
+def test_other_sites_may_use_the_engine_and_frame_one_page(address: str, tmp_path: Path) -> None:
+    (tmp_path / "site/embed.html").write_bytes(b"")
+    for path in ("/a.mjs", "/embed.html", f"/models/{SHARD}", "/missing"):
+        headers = ask(address, path)[1]
+        assert (headers["Access-Control-Allow-Origin"], headers["Cross-Origin-Resource-Policy"]) == ("*", "cross-origin"), path
+    assert ask(address, "/embed.html?model=demo")[1]["Content-Security-Policy"] == CSP
+    assert "frame-ancestors 'none'" in ask(address, "/index.html?/embed.html")[1]["Content-Security-Policy"]
 
 
 def test_serve_revalidates_and_lets_shards_be_kept_for_ever(address: str) -> None:
@@ -339,7 +356,7 @@ def test_serve_shows_nothing_else(address: str, path: str) -> None:
     status, headers, content = ask(address, path)
     assert status == 404
     assert b"secret" not in content.replace(path.encode(), b"")
-    assert headers["Content-Security-Policy"] == CSP
+    assert headers["Content-Security-Policy"].startswith(CSP)
 
 
 def test_serve_takes_the_next_free_port_unless_one_was_named(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@
 import { byId, copyText, h } from "../app/dom.js";
 import { asPageError, bytes, errorText, onLanguage, startLanguage, t } from "../app/i18n.js";
 import { startTheme } from "../app/theme.js";
-import { Engine } from "../engine/client.js";
+import { Engine, RwkvError } from "../engine/client.js";
 import { facts, markdown, speeds } from "./report.js";
+import { together } from "./requests.js";
 
 /** @typedef {import("../engine/client.js").Progress} Progress */
 /** @typedef {{source: string, quantization?: string, label: () => string}} Choice */
 
-const CONVERSATIONS = 3; // slots that the service keeps for itself
+const MOST = 64; // requests at once: each has a state on the device
 const CONVERTED = /^(https?:.+\.(?:pth|pt|bin|st|safetensors|gguf|index\.json)[^:]*):([^:]+)$/; // how worker.js names a converted address
 
 class BenchPage {
@@ -93,10 +94,15 @@ class BenchPage {
     try {
       const [prefill, ...prefills] = numbers("prompts");
       const batches = numbers("batches");
+      const requests = numbers("requests");
+      const wrong = requests.find((count) => !Number.isInteger(count) || count < 1 || count > MOST);
+      if (wrong !== undefined)
+        throw new RwkvError("bad-setting", { name: "requests", expected: `a whole number from 1 to ${MOST}`, found: wrong });
+      const parallel = Math.max(1, ...requests);
       const { source, quantization } = this.choices[Number(this.model.value)];
       const device = /** @type {"webgpu" | "numpy"} */ (/** @type {HTMLSelectElement} */ (byId("device")).value);
       const onProgress = (/** @type {Progress} */ { phase }) => this.say(() => t(`phase.${phase}`));
-      await this.engine.load(source, { device, quantization, slots: CONVERSATIONS + Math.max(1, ...batches), signal, onProgress });
+      await this.engine.load(source, { device, quantization, parallel, slots: parallel + Math.max(1, ...batches), signal, onProgress });
       this.say(() => t("bench.measuring"));
       const plan = { prefill, prefills, decode: numbers("answer")[0], repeat: numbers("rounds")[0], batches };
       const onPart = (/** @type {Record<string, any>} */ part) => {
@@ -104,6 +110,10 @@ class BenchPage {
         this.add(Array.isArray(value) ? { [name]: value } : value); // lists keep their names, the others are parts of the report
       };
       this.add({ ...(await this.engine.bench(plan, { signal, onPart })), browser: navigator.userAgent, date: new Date().toISOString() });
+      for (const count of requests) {
+        const measured = await together(this.engine, count, plan.decode, plan.repeat, signal);
+        this.add({ requests: [...(this.report.requests ?? []), measured] });
+      }
       this.say(() => t("bench.done"));
       done = true;
     } catch (thrown) {

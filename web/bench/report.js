@@ -25,6 +25,8 @@ export function speeds(r) {
   }
   for (const b of r.batches ?? [])
     rows.push([t("bench.row.batch", { n: b.batch }), speed(b.tok_s), t("bench.step", { time: ms(b.step_ms) })]);
+  for (const b of r.requests ?? [])
+    rows.push([t("bench.row.requests", { n: b.requests }), speed(b.tok_s), t("bench.first", { time: ms(b.first_ms) })]);
   return rows;
 }
 

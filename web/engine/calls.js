@@ -66,9 +66,10 @@ export class Calls {
     return taken;
   }
 
-  /** Ask again, for what is still missing. @param {Call} call */
-  again(call) {
+  /** Ask again, for what is still missing; `lost` is the error where that cannot be. @param {Call} call @param {RwkvError} [lost] */
+  again(call, lost) {
     if (call.signal?.aborted) return call.reject(new RwkvError("cancelled"));
+    if (call.heard && !call.heard.resumable) return call.reject(lost ?? new RwkvError("tab-closed"));
     call.id = this.#next++;
     this.#open.set(call.id, call);
     this.send({ id: call.id, op: call.op, args: call.heard?.rest() ?? call.args }, call);

@@ -12,41 +12,61 @@
 
 import { Core } from "./core.js";
 import { loadTexts, RwkvError } from "./errors.js";
+import { apiFetch, models } from "./fetch.js";
+import { crossing } from "./hooks.js";
 
 export { localized, RwkvError } from "./errors.js";
 
 /** @typedef {"python" | "download" | "convert" | "upload" | "compile" | "warmup" | "ready"} Phase */
 /** @typedef {{phase: Phase, done: number, total: number, unit: "bytes" | "steps" | "", speed?: number, eta?: number, fromCache?: boolean}} Progress */
-/** @typedef {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, device?: "webgpu" | "numpy", quantization?: string, name?: string, mirror?: string, slots?: number, tuning?: "auto" | "preset" | "measure", share?: boolean}} LoadOptions */
+/** @typedef {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, device?: "webgpu" | "numpy", quantization?: string, name?: string, mirror?: string, slots?: number, parallel?: number, tuning?: "auto" | "preset" | "measure", share?: boolean, python?: Script}} LoadOptions */
 /** What to measure; every key has a default. Lengths in tokens; `batches`: sessions side by side. @typedef {{prefill?: number, prefills?: number[], decode?: number, repeat?: number, batches?: number[], contexts?: number[]}} BenchPlan */
 /** Of an answer: its thought, if the model is to see it again, and the mode it was asked for in. @typedef {{role: "system" | "user" | "assistant", content: string, reasoning_content?: string, thinking?: string}} Message */
 /** What follows the question, and what follows the cue, in a mode of thinking. @typedef {{user?: string, cue?: string}} ThinkingMode */
 /** `{}` is where a message goes; `clean`, `clean_answer`: "lines", "paragraphs" or "verbatim". @typedef {{name?: string, preamble?: string, system?: string, user: string, cue: string, answer: string, stops?: string[], clean?: string, clean_answer?: string, thinking?: Record<string, string | ThinkingMode>}} Template */
-/** @typedef {{stream?: boolean, signal?: AbortSignal, temperature?: number, top_p?: number, top_k?: number, seed?: number, stop?: string | string[], max_tokens?: number, presence_penalty?: number, frequency_penalty?: number, penalty_decay?: number, logprobs?: boolean, top_logprobs?: number, state?: string}} Settings `state`: an id of `states.load` */
-/** `continue`: go on with the answer that is the last message. @typedef {Settings & {messages: Message[], template?: string | Template, thinking?: string, continue?: boolean}} ChatRequest */
-/** @typedef {import("./states.js").Usage} StatesUsage */
+/** What each field does: docs/api.md. @typedef {{model?: string, stream?: boolean, stream_options?: {include_usage?: boolean}, signal?: AbortSignal, n?: number, temperature?: number, top_p?: number, top_k?: number, seed?: number, stop?: string | string[], max_tokens?: number, max_completion_tokens?: number, presence_penalty?: number, frequency_penalty?: number, penalty_decay?: number, logit_bias?: Record<string, number>, ban?: number[], logprobs?: boolean | number, top_logprobs?: number, response_format?: ResponseFormat, state?: string, processors?: string[], sampler?: string, max_prompt_tokens?: number}} Settings */
+/** @typedef {{type: "text" | "json_object"} | {type: "json_schema", json_schema: {name?: string, schema: object, strict?: boolean}} | {type: "regex", pattern: string} | {type: "choice", choices: string[]}} ResponseFormat */
+/** A function that the model may call. @typedef {{type: "function", function: {name: string, description?: string, parameters?: object, strict?: boolean}}} Tool */
+/** Of a conversation with calls. @typedef {{role: "tool", content: string, tool_call_id?: string} | {role: "assistant", content?: string | null, tool_calls: {id?: string, type: "function", function: {name: string, arguments: string}}[]}} CallMessage */
+/** `continue`: go on with the answer that is the last message. @typedef {Settings & {messages: (Message | CallMessage)[], tools?: Tool[], tool_choice?: "none" | "auto" | "required" | {type: "function", function: {name: string}}, parallel_tool_calls?: boolean, reasoning_effort?: string, template?: string | Template, thinking?: string, continue?: boolean}} ChatRequest */
+/** @typedef {Settings & {prompt: string | string[] | number[] | number[][], echo?: boolean}} TextRequest */
+/** @typedef {import("./shapes.js").Usage} StatesUsage */
+/** @typedef {import("./hooks.js").Script} Script */
+/** @typedef {import("./hooks.js").Registered} Registered */
 /** @typedef {{index: number, id: number, text: string, bytes: number[], logprob: number | null, entropy: number, change: number[]}} TracedToken */
 /** @typedef {{tokens: number, layers: number, heads: number, head_size: number, norms: number[]}} Trace */
 /** @typedef {import("./core.js").Status} Status */
 
 export class Engine extends EventTarget {
-  #core = new Core((name, detail) => this.dispatchEvent(new CustomEvent(name, { detail })));
+  #core;
 
-  /** An engine whose worker runs, with nothing loaded. */
-  static async create() {
-    const engine = new Engine(); // its worker starts while the texts come
+  /**
+   * An engine whose worker runs, with nothing loaded. `python`: scripts of your own may run in it, with all the rights of this page (docs/hooks.md).
+   * @param {{python?: boolean}} [options]
+   */
+  static async create({ python = false } = {}) {
+    const engine = new Engine({ python }); // its worker starts while the texts come
     await loadTexts(new URL("../i18n/errors.json", import.meta.url));
     return engine;
   }
 
-  /** Use `Engine.create()`. */
-  constructor() {
+  /** Use `Engine.create()`. @param {{python?: boolean}} [options] */
+  constructor({ python = false } = {}) {
     super();
-    /** OpenAI's shape. */
-    this.chat = { completions: { create: (/** @type {ChatRequest} */ request) => this.#create(request) } };
+    this.#core = new Core((name, detail) => this.dispatchEvent(new CustomEvent(name, { detail })), python);
+    /** OpenAI's shape: a completion, or with `stream` an async iterable of chunks. */
+    this.chat = {
+      completions: {
+        /** Answer messages. @param {ChatRequest} request @param {{signal?: AbortSignal}} [options] @returns {Promise<any>} */
+        create: (request, options) => this.#create({ ...request, ...options }),
+      },
+    };
+    /** A `fetch` that answers OpenAI's HTTP requests from the model that is loaded: docs/api.md. It needs no `this`. */
+    this.fetch = apiFetch(this.#core);
     /** Raw text: `prompt` in, its continuation out. */
     this.completions = {
-      create: (/** @type {Settings & {prompt: string}} */ request) => this.#create(request),
+      /** Go on with a text. @param {TextRequest} request @param {{signal?: AbortSignal}} [options] @returns {Promise<any>} */
+      create: (request, options) => this.#create({ ...request, ...options }),
     };
     /** What the model remembers: kept as a cache of what was read, and as files. */
     this.states = {
@@ -65,6 +85,23 @@ export class Engine extends EventTarget {
       },
       /** A state file that ends where these messages do. @param {ChatRequest} request @returns {Promise<Blob>} */
       save: ({ signal, ...request }) => this.#core.work("states.save", request, { signal }),
+      /**
+       * The same without a file: an id for requests' `state`, so that any number of conversations go on from what these messages left.
+       * @param {ChatRequest} request @returns {Promise<string>}
+       */
+      fork: ({ signal, ...request }) => this.#core.ask("states.fork", request, { signal }),
+      /** How many bytes of states to keep in memory (64 MB if not said), and stored in the browser (512 MB). @param {{memory?: number, stored?: number}} budget @returns {Promise<StatesUsage>} */
+      limit: (budget) => this.#core.call("states.limit", budget),
+    };
+    const stored = /** @returns {Promise<import("./shapes.js").StoredModel[]>} */ () => this.#core.call("models", {});
+    /** The stored models with their sizes and dates, the latest first; `list()` and `retrieve(id)`: what is loaded, in OpenAI's shape. */
+    this.models = Object.assign(stored, { list: () => models(this.#core), retrieve: (/** @type {string} */ id) => models(this.#core, id) });
+    /** Python of your own beside the model, in an engine that was made for it: docs/hooks.md. */
+    this.python = {
+      /** Run a script: its processors and samplers take part in answers from now on. What there is now. @param {Script} script @returns {Promise<Registered>} */
+      run: async (script) => this.#core.ask("python.run", crossing(script, this.#core.python)),
+      /** Call a function that a script has registered, with JSON and for JSON. @param {string} name @param {unknown} [argument] @returns {Promise<any>} */
+      call: async (name, argument) => this.#core.ask("python.call", { name, argument }),
     };
   }
 
@@ -87,9 +124,11 @@ export class Engine extends EventTarget {
    * Load a catalogue id, the URL of a model directory, or a checkpoint: the URL of a `.pth`, `.safetensors`, `.st`, `.gguf` or `*.index.json`, such a `File`,
    * or the files of a Hugging Face folder. Without arguments: what is loaded already, else the embedded demo. Loading what is loaded (or loading) does
    * nothing more; loading something else ends what is under way. `quantization`: a strategy for a checkpoint, e.g. "int8" or "nf4, head=int8"; it is
-   * converted once and then stored. `name`: how a converted model is to be called. `slots`: states on the device, three of them for conversations.
+   * converted once and then stored. `name`: how a converted model is to be called. `parallel`: answers at a time, in the same steps; others wait.
+   * `slots`: states on the device, `parallel` of them for answers.
    * `tuning`: "measure" tries which forms of the kernels are the fastest here, "preset" takes none that was measured; docs/tuning.md.
    * `share`: where another tab of this site has the model, use it through that tab; when that one is closed, it is loaded here.
+   * `python`: a script of your own that hooks the model (docs/hooks.md), for an engine made with `Engine.create({ python: true })`.
    * @param {string | File | File[]} [source] @param {LoadOptions} [options]
    */
   load(
@@ -102,12 +141,30 @@ export class Engine extends EventTarget {
       name = "",
       mirror = "",
       slots = 4,
+      parallel = 3,
       tuning = "auto",
       share = false,
+      python,
     } = {},
   ) {
-    if (source === undefined && this.#core.loading) return this.#core.loading;
-    return this.#core.load({ source: source ?? "demo", device, quantization, name, mirror, slots, tuning }, { signal, onProgress, share });
+    if (source === undefined && python === undefined && this.#core.loading) return this.#core.loading;
+    try {
+      const script = python && crossing(python, this.#core.python);
+      const what = {
+        source: source ?? "demo",
+        device,
+        quantization,
+        name,
+        mirror,
+        slots: Math.max(slots, parallel + 1),
+        parallel,
+        tuning,
+        python: script,
+      };
+      return this.#core.load(what, { signal, onProgress, share });
+    } catch (e) {
+      return Promise.reject(e); // a script that may not run
+    }
   }
 
   /** Load the model into this tab, although it is used through another one (`load` with `share`). */
@@ -193,11 +250,6 @@ export class Engine extends EventTarget {
    */
   inspect(source, { strategies = ["int8", "nf4", "int4", "f16"], mirror = "", name = "", signal } = {}) {
     return this.#core.call("inspect", { source, strategies, mirror, name }, { signal });
-  }
-
-  /** The stored models with their sizes and dates, the latest first. @returns {Promise<import("./library.js").StoredModel[]>} */
-  models() {
-    return this.#core.call("models", {});
   }
 
   /**

@@ -6,6 +6,7 @@
 
 import { Calls } from "./calls.js";
 import { RwkvError } from "./errors.js";
+import { workerName } from "./hooks.js";
 import { ownedSomewhere, Owner } from "./owner.js";
 import { Remote } from "./remote.js";
 import { startWorker } from "./start.js";
@@ -17,6 +18,7 @@ import { startWorker } from "./start.js";
 
 const LOSSES = new Set(["device-lost", "worker-crashed", "wrong-kernels"]); // the last: a self-test failed, and the next load takes others
 const PASSING = new Set([...LOSSES, "no-adapter"]); // a GPU process that has crashed needs a moment
+const LASTING = new Set(["states.load", "states.fork", "python.run"]);
 const DELAYS = [300, 1500, 4000]; // ms before another attempt
 const MANY = 3; // losses within
 const SOON = 300_000; // ms are too many: something is wrong that loading again does not help
@@ -37,7 +39,7 @@ export class Core {
     (message, call) => (call.model && this.#remote ? this.#remote : this.#worker).postMessage(message),
     (error, call) => this.#isLoss(error, call),
   );
-  /** States that conversations start from: a model that is loaded again needs them again. @type {any[]} */
+  /** States that conversations start from, and scripts: a model that is loaded again needs them again. @type {[op: string, args: any][]} */
   #starts = [];
   /** When something was lost. @type {number[]} */
   #losses = [];
@@ -47,14 +49,15 @@ export class Core {
   #busy = 0;
   #closed = false;
 
-  /** @param {(event: "state" | "progress" | "error" | "recovering" | "recovered", detail: any) => void} tell */
-  constructor(tell) {
+  /** @param {(event: "state" | "progress" | "error" | "recovering" | "recovered", detail: any) => void} tell @param {boolean} python whether people's scripts may run */
+  constructor(tell, python = false) {
     this.tell = tell;
+    this.python = python;
     this.#worker = this.#start();
   }
 
   #start() {
-    const name = `py_rwkv ${this.#me} ${Date.now()}`;
+    const name = workerName(`py_rwkv ${this.#me} ${Date.now()}`, this.python);
     const { signal } = (this.#watch = new AbortController());
     const gone = () => this.#crashed("it ended");
     return startWorker(name, {
@@ -81,7 +84,7 @@ export class Core {
     if (!this.#load) throw new RwkvError("not-loaded");
     await this.#load.promise;
     const answer = await this.call(op, args, { ...options, model: true });
-    if (op === "states.load") this.#starts.push(args);
+    if (LASTING.has(op)) this.#starts.push([op, op === "states.fork" ? { ...args, keep: answer } : args]);
     return answer;
   }
 
@@ -113,10 +116,10 @@ export class Core {
    * @returns {Promise<any>}
    */
   load(args, { signal, onProgress, share }) {
-    const { source, device, quantization, slots, tuning } = args;
+    const { source, device, quantization, slots, parallel, tuning, python } = args;
     const what = typeof source === "string" ? source : [source].flat().map((f) => `${f.name} ${f.size} ${f.lastModified}`);
-    const model = `${what} ${device} ${quantization}`;
-    const key = `${model} ${slots} ${tuning}`;
+    const model = [what, device, quantization, ...(python ? [JSON.stringify(python)] : [])].join(" ");
+    const key = `${model} ${slots} ${parallel} ${tuning}`;
     if (this.#load?.key === key && this.status.state !== "error") return this.#load.promise;
     this.#leave();
     const abort = new AbortController();
@@ -275,7 +278,7 @@ export class Core {
           this.#ready(load, info);
           for (const call of waiting)
             if (call.op === "attach") call.resolve(info);
-            else this.#calls.again(call);
+            else this.#calls.again(call, reason);
           this.tell("recovered", reason);
         }
         return info;
@@ -298,7 +301,7 @@ export class Core {
           signal: load.abort.signal,
           onEvent: (progress) => this.tell("progress", progress),
         });
-        for (const args of this.#starts) await this.call("states.load", args, { model: true }).catch(() => {});
+        for (const [op, args] of this.#starts) await this.call(op, args, { model: true }).catch(() => {});
         return info;
       } catch (e) {
         if (!PASSING.has(RwkvError.from(e).code) || attempt === DELAYS.length || this.#load !== load) throw e;

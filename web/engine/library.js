@@ -5,7 +5,7 @@ import { RwkvError } from "./errors.js";
 import { filesOf, sha256 } from "./store.js";
 
 /** @typedef {import("./store.js").Store} Store */
-/** `done`: the share of an interrupted one that is here; `bytes`: of the whole model, or of what is here where the whole is not known. @typedef {{id: string, name: string, version: string, quantization: string, bytes: number, stored: number, done: number, complete: boolean, added: number, used?: number, origin?: import("./store.js").Origin}} StoredModel */
+/** @typedef {import("./shapes.js").StoredModel} StoredModel */
 
 /** @param {Store} store @returns {Promise<StoredModel[]>} the latest first */
 export async function list(store) {

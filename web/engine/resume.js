@@ -8,6 +8,7 @@ export class Heard {
   #again = false;
   /** Chunks of earlier attempts. */
   #before = 0;
+  #whole = false; // what has come is no part of one plain text
 
   /** @param {any} request */
   constructor(request) {
@@ -17,30 +18,44 @@ export class Heard {
   /** Note a chunk, and put right what a continuation says differently. Returns nothing for one that was there already. @param {any} chunk */
   take(chunk) {
     const choice = chunk?.choices?.[0];
-    if (!choice) return chunk;
+    if (!choice) return chunk?.usage ? this.#counted(chunk) : chunk;
     if (this.#again && choice.delta?.role) return undefined; // who speaks was said before
+    if (choice.index > 0 || choice.delta?.tool_calls) this.#whole = true;
     const text = choice.delta?.content ?? choice.text ?? "";
     const thought = choice.delta?.reasoning_content ?? "";
-    const { usage } = chunk;
-    if (this.#again && usage) {
-      const completion_tokens = usage.completion_tokens + this.#before; // what came before was read again as a part of the prompt
-      return { ...chunk, usage: { ...usage, completion_tokens, prompt_tokens: usage.total_tokens - completion_tokens } };
-    }
+    if (this.#again && chunk.usage) return this.#counted(chunk);
     this.#text += text;
     this.#thought += thought;
     if (text || thought) this.#chunks++;
     return chunk;
   }
 
+  /** What came before was read again as a part of the prompt. @param {any} chunk */
+  #counted(chunk) {
+    if (!this.#again) return chunk;
+    const { usage } = chunk;
+    const completion_tokens = usage.completion_tokens + this.#before;
+    return { ...chunk, usage: { ...usage, completion_tokens, prompt_tokens: usage.total_tokens - completion_tokens } };
+  }
+
+  /** Whether `rest` can go on where it was: not where several choices, or calls, or something of a shape have begun to come. */
+  get resumable() {
+    const { n, response_format, prompt, echo } = this.request;
+    const text = typeof (prompt ?? "") === "string" && (response_format?.type ?? "text") === "text";
+    const plain = (n ?? 1) === 1 && text && !echo && !this.#whole;
+    return plain || !(this.#text || this.#thought || this.#whole);
+  }
+
   /** The request for the rest; the same request if nothing came. */
   rest() {
     this.#before = this.#chunks;
-    const { messages, prompt, seed, max_tokens } = this.request;
+    const { messages, prompt, seed } = this.request;
     if (!this.#text && !this.#thought) return this.request;
     this.#again = true;
     const rest = { ...this.request };
-    if (max_tokens !== undefined) rest.max_tokens = Math.max(1, max_tokens - this.#chunks);
-    if (seed !== undefined) rest.seed = seed + this.#chunks; // else the same random numbers would come again
+    for (const name of ["max_tokens", "max_completion_tokens"])
+      if (typeof rest[name] === "number") rest[name] = Math.max(1, rest[name] - this.#chunks);
+    if (typeof seed === "number") rest.seed = seed + this.#chunks; // else the same random numbers would come again
     if (!messages) return { ...rest, prompt: prompt + this.#text };
     const goesOn = this.request.continue ? messages.at(-1) : { role: "assistant", content: "", thinking: this.request.thinking };
     const answer = { ...goesOn, content: goesOn.content + this.#text };

@@ -4,10 +4,12 @@
  * next visit. Those used longest ago leave first. The bytes stay on this side, outside of Python's memory; nothing here may fail an answer.
  */
 
+import { RwkvError } from "./errors.js";
+
 /** @typedef {import("./store.js").Store} Store */
 /** What the store `states` holds of a state; its bytes lie under the same key in `stateBytes`. @typedef {{key: string, model: string, length: number, bytes: number, used: number}} Row */
 /** `data` comes when `reading` is done: it is still on its way from the device. @typedef {{length: number, extra: Uint8Array, data?: Uint8Array, reading?: Promise<unknown>}} Entry */
-/** `memory`, `stored`: bytes. `persistent`: false where the browser lets nothing be stored. @typedef {{memory: number, stored: number, count: number, budget: {memory: number, stored: number}, persistent: boolean}} Usage */
+/** @typedef {import("./shapes.js").Usage} Usage */
 
 const MEMORY = 64 << 20;
 const STORED = 512 << 20;
@@ -130,6 +132,22 @@ export class States {
     return { memory, stored: this.#stored(), count, budget: this.budget, persistent: this.#persistent };
   }
 
+  /** Set how many bytes are kept; the browser's own limit stays. @param {{memory?: number, stored?: number}} budget */
+  async limit({ memory, stored }) {
+    for (const [name, found] of Object.entries({ memory, stored }))
+      if (found !== undefined && !(typeof found === "number" && found >= 0))
+        throw new RwkvError("bad-setting", { name, expected: "a number of bytes", found: String(found) });
+    await this.open();
+    this.budget.memory = memory ?? this.budget.memory;
+    if (stored !== undefined) {
+      const { quota = Infinity } = await navigator.storage.estimate();
+      this.budget.stored = Math.min(stored, Math.floor(quota * SHARE));
+      this.#later((db) => this.#forget(db));
+    }
+    this.#shrink();
+    return this.usage();
+  }
+
   /** Forget all of them, of every model. */
   async clear() {
     await this.open();
@@ -182,20 +200,28 @@ export class States {
     this.#waiting += row.bytes;
     this.#later(async (db) => {
       this.#waiting -= row.bytes;
-      const old = [...this.#rows.values()].sort((a, b) => a.used - b.used);
-      const gone = [];
-      for (let total = this.#stored() + row.bytes; total > this.budget.stored; total -= gone[gone.length - 1].bytes)
-        gone.push(/** @type {Row} */ (old.shift()));
+      await this.#forget(db, row.bytes);
       const head = new Uint8Array(4);
       new DataView(head.buffer).setUint32(0, extra.length, true);
       const blob = new Blob(/** @type {BlobPart[]} */ ([head, extra, data]));
       const work = db.transaction(["states", "stateBytes"], "readwrite");
       const [states, bytes] = [work.objectStore("states"), work.objectStore("stateBytes")];
-      const changes = [states.put(row), bytes.put(blob, row.key), ...gone.flatMap(({ key }) => [states.delete(key), bytes.delete(key)])];
-      await Promise.all([...changes, work.done]);
-      for (const { key } of gone) this.#rows.delete(key);
+      await Promise.all([states.put(row), bytes.put(blob, row.key), work.done]);
       this.#rows.set(row.key, row);
     });
+  }
+
+  /** Delete the oldest that are stored until so many more bytes fit. @param {Store["db"]} db @param {number} [more] */
+  async #forget(db, more = 0) {
+    const old = [...this.#rows.values()].sort((a, b) => a.used - b.used);
+    const gone = [];
+    for (let total = this.#stored() + more; total > this.budget.stored && old.length; total -= gone[gone.length - 1].bytes)
+      gone.push(/** @type {Row} */ (old.shift()));
+    if (!gone.length) return;
+    const work = db.transaction(["states", "stateBytes"], "readwrite");
+    const [states, bytes] = [work.objectStore("states"), work.objectStore("stateBytes")];
+    await Promise.all([...gone.flatMap(({ key }) => [states.delete(key), bytes.delete(key)]), work.done]);
+    for (const { key } of gone) this.#rows.delete(key);
   }
 
   /** @param {Row} row */

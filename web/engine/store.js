@@ -12,7 +12,7 @@ import { fetchLasting } from "./transfer.js";
 
 /** @typedef {{sha256: string, bytes: number}} Shard */
 /** @typedef {{name: string, total_bytes: number, shards: Shard[], tokenizer?: string, tokenizer_file?: Shard}} Manifest  the fields the store needs; the rest is opaque here */
-/** Where a model came from: what `load` was given (the names of files that were here), and how it was converted. @typedef {{source: string, base?: string, quantization?: string, name?: string, files?: string[]}} Origin */
+/** @typedef {import("./shapes.js").Origin} Origin */
 /** How far a conversion is: what Python needs to go on, and the share that is done. @typedef {{state: string, part: number}} Begun */
 /** `used`: when it was last ready. @typedef {{id: string, name: string, bytes: number, shards: string[], manifest: string, complete: boolean, added: number, used?: number, origin?: Origin, begun?: Begun}} ModelRow */
 /** Bytes that the disk refused. @typedef {{need: number, free: number}} Refused */

@@ -10,6 +10,7 @@ import { loadTexts, RwkvError } from "./errors.js";
 import { pythonError, told } from "./failures.js";
 import * as held from "./held.js";
 import { describe, Gpu, isSoftware, requestAdapter } from "./gpu.js";
+import * as hooks from "./hooks.js";
 import { inspect } from "./inspect.js";
 import { check, files, list } from "./library.js";
 import { Meter } from "./meter.js";
@@ -54,6 +55,8 @@ const later = [];
 let states;
 /** The last trace. @type {Gauge | undefined} */
 let traced;
+/** Whether people's scripts have run: then Python's files are not only ours, and none are kept for later visits. */
+let scripted = false;
 /** Loads take turns: the next begins when the one before has ended. */
 let turn = Promise.resolve();
 
@@ -76,6 +79,9 @@ const operations = {
   "states.clear": () => openStates().clear(),
   "states.load": loadState,
   "states.save": saveState,
+  "states.fork": (request, { signal }) => need().do("fork_state", JSON.stringify(request), () => signal.aborted),
+  "states.limit": (budget) => openStates().limit(budget),
+  "models.loaded": async (asked) => JSON.parse(await need().do("models", JSON.stringify(asked))),
   trace,
   score,
   stateOf: async ({ layer, head }) => {
@@ -83,6 +89,12 @@ const operations = {
     return traced.head(layer, head);
   },
   bench,
+  "python.run": async (script, { signal }) => {
+    const read = await hooks.read(script, signal);
+    scripted = true;
+    return hooks.run((await startPython()).pyodide, need(), read);
+  },
+  "python.call": async ({ name, argument }) => JSON.parse(await need().call_script(name, JSON.stringify(argument ?? null))),
   inspect: async (request, { signal }) => {
     const entry = typeof request.source === "string" ? (await catalogue()).find((e) => e.id === request.source) : undefined;
     const packed = async () =>
@@ -99,10 +111,12 @@ const operations = {
 };
 
 // As long as this worker lives it holds a lock of its name; whoever started it learns from the lock that it is gone, however that came about.
-void navigator.locks?.request(self.name, () => {
-  postMessage({ id: 0, event: "alive" });
-  return new Promise(() => {});
-});
+navigator.locks
+  ?.request(self.name, () => {
+    postMessage({ id: 0, event: "alive" });
+    return new Promise(() => {});
+  })
+  .catch(() => {}); // a frame whose browser gives it no storage has no locks either
 
 onmessage = async ({ data: { id, op, args, cancel, pause, paused } }) => {
   if (cancel !== undefined) return running.get(cancel)?.abort();
@@ -204,12 +218,15 @@ async function loadNow(request, context) {
   device = undefined;
   const store = await openStore();
   store.release();
+  const script = request.python && (await hooks.read(request.python, signal));
   progress("python", 0, 1, "steps");
   const booting = startPython();
   booting.catch(() => {}); // reported where it is awaited
   progress("adapter", 0, 1, "steps");
   const gpu = request.device === "webgpu" ? await takeGpu() : undefined;
   progress("adapter", 1, 1, "steps");
+  /** What is Python's and not needed any more once the model is there. @type {any[]} */
+  const proxies = [];
   try {
     const found = await resolve(request, store, context);
     const small = found.manifest && JSON.parse(found.manifest).total_bytes < SMALL;
@@ -222,6 +239,7 @@ async function loadNow(request, context) {
     if (!gpu || found.files) await pyodide.loadPackage("numpy", { messageCallback: () => {} });
     progress("python", 1, 1, "steps");
     const module = pyodide.pyimport("py_rwkv.browser.service");
+    proxies.push(module);
     if (found.files) {
       const { id, files: sources, name = "", origin } = found;
       const what = { id, files: sources, name, origin, quantization: request.quantization, device: request.device };
@@ -231,6 +249,9 @@ async function loadNow(request, context) {
     if (!small) module.check(found.manifest, gpu, request.slots); // a small one is refused when its programs are built
     await Promise.all([early ?? fetchShards(found, store, context), openStates().open()]);
     signal.throwIfAborted();
+    scripted ||= Boolean(script);
+    const registered = script && (await hooks.begin(pyodide, script));
+    if (registered) proxies.push(registered);
     service = await module.open_model(
       found.manifest,
       shardsOf(found, store, context, loaded.timings),
@@ -241,8 +262,10 @@ async function loadNow(request, context) {
       keeper(openStore(), await buildKey()),
       request.tuning,
       openStates(),
+      registered,
+      request.parallel,
+      found.id,
     );
-    module.destroy();
     await settleStore(found.id);
     progress("ready", 1, 1, "");
     const { timings } = loaded;
@@ -254,7 +277,7 @@ async function loadNow(request, context) {
     }
     later.push(verify);
     const { keep } = await booting;
-    if (keep) later.push(keep);
+    if (keep) later.push(async () => scripted || keep());
     whenIdle();
     device = gpu;
     gpu?.device.lost.then(({ reason, message }) => {
@@ -265,6 +288,8 @@ async function loadNow(request, context) {
   } catch (e) {
     gpu?.close();
     throw e;
+  } finally {
+    for (const proxy of proxies) proxy.destroy();
   }
 }
 

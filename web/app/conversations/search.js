@@ -6,7 +6,7 @@ const AROUND = 48; // characters of context on each side of a hit
 /** @typedef {{text: string, hit: boolean}[]} Marked a text in pieces, the hits marked */
 
 /** @param {string} text */
-const escape = (text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+const escape = (text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 
 export class Query {
   /** @param {string} text as typed; words are separated by spaces, "two words" stay together */

@@ -9,10 +9,14 @@ import { Query } from "./search.js";
 /** @typedef {import("./library.js").Library} Library */
 /** @typedef {import("./types.js").Header} Header */
 /** @typedef {import("./search.js").Marked} Marked */
+/** @typedef {{id: string, group: string, item: HTMLElement}} Shown */
 
 const DAY = 86_400_000;
 const AT_ONCE = 25; // conversations that a search reads together
+const LISTED = 80; // entries on the page; as many again whenever the last of them comes near. Hundreds would take time from every frame
 const narrow = matchMedia("(max-width: 840px)");
+/** By language. @type {Record<string, Intl.DateTimeFormat>} */
+const months = {};
 
 export class Sidebar {
   /** The conversation whose title is being written. @type {string | undefined} */
@@ -20,6 +24,12 @@ export class Sidebar {
   /** What the search found: conversations and where. @type {Map<string, Marked | undefined> | undefined} */
   found;
   query = new Query("");
+  /** What is listed, by conversation. @type {Map<string, {says: string, item: HTMLElement}>} */
+  #items = new Map();
+  /** What is on the page, in this order. @type {Shown[]} */
+  #shown = [];
+  #most = LISTED;
+  #end = h("div", { "aria-hidden": "true" });
   #searches = 0;
   #drawing = 0;
 
@@ -56,10 +66,18 @@ export class Sidebar {
     byId("search-clear").addEventListener("click", () => this.clear());
     for (const name of ["language", "theme"]) byId(`${name}-drawer`).addEventListener("click", () => byId(name).click()); // no room for them in a phone's bar
     narrow.addEventListener("change", () => this.arrange());
-    library.onChange(() => this.schedule());
+    library.onChange(() => (this.query.empty ? this.schedule() : void this.#search())); // what came meanwhile may be what is sought
     chat.addEventListener("show", () => this.schedule());
     onLanguage(() => this.draw());
     setInterval(() => this.schedule(), 15 * 60_000); // midnight moves groups
+    new IntersectionObserver(
+      ([{ isIntersecting }]) => {
+        if (!isIntersecting || this.#end.hidden) return;
+        this.#most += LISTED;
+        this.draw();
+      },
+      { root: this.list, rootMargin: "0px 0px 600px" },
+    ).observe(this.#end);
     this.arrange();
     this.draw();
   }
@@ -112,6 +130,7 @@ export class Sidebar {
 
   async #search() {
     const search = ++this.#searches;
+    this.#most = LISTED;
     this.query = new Query(this.input.value);
     byId("search-clear").hidden = !this.input.value;
     if (this.query.empty) {
@@ -156,16 +175,15 @@ export class Sidebar {
   draw() {
     const focused = document.activeElement?.closest?.("[data-conversation]")?.getAttribute("data-conversation");
     const all = this.library.list().filter(({ id }) => !this.found || this.found.has(id));
-    const groups = new Map();
-    for (const header of all) {
-      const name = groupOf(header.updated);
-      groups.set(name, [...(groups.get(name) ?? []), header]);
-    }
-    this.list.replaceChildren(
-      ...[...groups].map(([name, headers]) =>
-        h("section", {}, h("h2", { text: name }), h("ul", {}, ...headers.map((/** @type {Header} */ header) => this.#item(header)))),
-      ),
-    );
+    if (this.#items.size > 2 * this.#most) this.#items.clear(); // most of them are gone
+    /** @type {Shown[]} */
+    const shown = all.slice(0, this.#most).map((header) => ({ id: header.id, group: groupOf(header.updated), item: this.#item(header) }));
+    const before = this.#shown;
+    this.#shown = shown;
+    if (shown.length === before.length && shown.every(({ id, group }, i) => id === before[i].id && group === before[i].group)) {
+      for (const [i, { item }] of shown.entries()) if (item !== before[i].item) before[i].item.replaceWith(item);
+    } else this.list.replaceChildren(...sections(shown), this.#end);
+    this.#end.hidden = shown.length === all.length;
     const count = byId("search-count");
     count.textContent = this.found
       ? t(all.length === 1 ? "search.one" : all.length ? "search.some" : "search.none", { n: all.length })
@@ -175,8 +193,20 @@ export class Sidebar {
       /** @type {HTMLElement | null} */ (this.list.querySelector(`[data-conversation="${CSS.escape(focused)}"] .talk-open`))?.focus();
   }
 
-  /** @param {Header} header */
+  /** The entry as it is, if it says the same as before: a change of one of hundreds must not be felt. @param {Header} header */
   #item(header) {
+    const { id } = header;
+    const found = this.found && [this.query.words, this.found.get(id)];
+    const says = JSON.stringify([header.title, id === this.chat.id, this.renaming === id, this.chat.busy(id), language(), found]);
+    const known = this.#items.get(id);
+    if (known?.says === says) return known.item;
+    const item = this.#made(header);
+    this.#items.set(id, { says, item });
+    return item;
+  }
+
+  /** @param {Header} header */
+  #made(header) {
     const { id } = header;
     const current = id === this.chat.id;
     const title = header.title || t("conversations.untitled");
@@ -269,5 +299,18 @@ function groupOf(time) {
   if (time >= midnight - DAY) return t("group.yesterday");
   if (time >= midnight - 7 * DAY) return t("group.week");
   if (time >= midnight - 30 * DAY) return t("group.month");
-  return new Intl.DateTimeFormat(language(), { month: "long", year: "numeric" }).format(time);
+  months[language()] ??= new Intl.DateTimeFormat(language(), { month: "long", year: "numeric" }); // making one takes longer than using it
+  return months[language()].format(time);
+}
+
+/** @param {Shown[]} shown */
+function sections(shown) {
+  /** @type {Map<string, HTMLElement[]>} */
+  const groups = new Map();
+  for (const { group, item } of shown) {
+    const items = groups.get(group);
+    if (items) items.push(item);
+    else groups.set(group, [item]);
+  }
+  return [...groups].map(([name, items]) => h("section", {}, h("h2", { text: name }), h("ul", {}, ...items)));
 }

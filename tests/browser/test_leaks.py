@@ -1,0 +1,142 @@
+"""Nothing is left: workers, locks and engines of 50 that were made and closed, the GPU memory of their models, and buffers and Python proxies of models unloaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+LOADED = 1  # of the 50 engines, and one before them; two more are closed in the middle of a load. A load takes seconds here
+ENGINES = """async (loaded) => {
+    const { Engine } = await import("./engine/client.js");
+    for (let i = 0; i < 50; i++) {
+        const engine = await Engine.create({ python: i % 2 === 0 });
+        if (i % 5 === 1) await engine.catalogue(); // its worker has answered
+        if (i % 5 === 2) void engine.catalogue().catch(() => {}); // it is closed at work
+        if (i % 25 === 13) void engine.load("demo").catch(() => {});
+        if (i < loaded) {
+            await engine.load("demo");
+            await engine.completions.create({ prompt: "Once", max_tokens: 2 });
+        }
+        engine.close();
+    }
+}"""
+# Counts what is not freed: buffers of devices that were not destroyed, and what of Python's JavaScript holds.
+WATCH = """() => {
+    globalThis.buffers = new Set();
+    const ended = new WeakSet();
+    const { createBuffer, destroy } = GPUDevice.prototype;
+    const free = GPUBuffer.prototype.destroy;
+    GPUDevice.prototype.createBuffer = function (descriptor) {
+        const buffer = createBuffer.call(this, descriptor);
+        if (!ended.has(this)) buffers.add(Object.assign(buffer, { device: this }));
+        return buffer;
+    };
+    GPUDevice.prototype.destroy = function () {
+        ended.add(this);
+        for (const buffer of buffers) if (buffer.device === this) buffers.delete(buffer);
+        destroy.call(this);
+    };
+    GPUBuffer.prototype.destroy = function () {
+        buffers.delete(this);
+        free.call(this);
+    };
+}"""
+TRACE = """
+import js, pyodide_js
+if not hasattr(js, "proxies"):
+    pyodide_js._module.enable_pyproxy_allocation_tracing()
+    js.proxies = pyodide_js._module.pyproxy_alloc_map
+
+@rwkv.function
+def echo(argument):
+    return argument
+"""
+USE = """async () => {
+    for await (const chunk of await engine.chat.completions.create({ messages: [{ role: "user", content: "Hi" }], max_tokens: 4, stream: true })) chunk;
+    await engine.chat.completions.create({ messages: [{ role: "user", content: "Hi" }], processors: ["none"] }).catch(() => {});
+    await engine.trace({ text: "One" });
+    await engine.logits([1, 2]);
+    await engine.states.save({ messages: [{ role: "user", content: "Hi" }] });
+    await engine.python.call("echo", [1]);
+    await engine.python.run({ text: "1 / 0" }).catch(() => {});
+}"""
+
+
+@pytest.fixture
+def page(browser: Browser, site_url: str) -> Iterator[Page]:
+    context = browser.new_context(service_workers="block")
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(site_url + "build.json")
+    yield page
+    context.close()
+
+
+def settled(page: Page, count: Any, least: int = 0) -> int:
+    """The count once it is as low as this, or does not become so within 20 s: what ends takes a moment."""
+    for _ in range(200):
+        if (found := int(count())) <= least:
+            break
+        page.wait_for_timeout(100)
+    return found
+
+
+def gpu_memory(browser: Browser) -> int:
+    """MB of the browser's GPU process, where a software adapter's buffers lie."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    [pid] = [process["id"] for process in processes if process["type"] == "GPU"]
+    found = re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1]) >> 10
+
+
+def alive(page: Page, *names: str) -> int:
+    """How many objects of these classes the page has after garbage was collected."""
+    session, total = page.context.new_cdp_session(page), 0
+    session.send("HeapProfiler.collectGarbage")
+    for name in names:
+        prototype = session.send("Runtime.evaluate", {"expression": f"{name}.prototype"})["result"]["objectId"]
+        objects = session.send("Runtime.queryObjects", {"prototypeObjectId": prototype})["objects"]["objectId"]
+        length = session.send("Runtime.callFunctionOn", {"objectId": objects, "functionDeclaration": "function () { return this.length }"})
+        total += int(length["result"]["value"])
+        session.send("Runtime.releaseObject", {"objectId": objects})
+    session.detach()
+    return total
+
+
+def test_fifty_engines_that_were_closed_leave_nothing(browser: Browser, page: Page) -> None:
+    page.evaluate("async () => void (window.Engine = (await import('./engine/client.js')).Engine)")
+    before = gpu_memory(browser)
+    page.evaluate("async () => void (window.engine = await Engine.create())")
+    assert len(page.workers) == 1 and alive(page, "Engine", "Worker") == 2
+    gpu = page.evaluate("engine.load('demo').then((info) => info.memory.gpuBytes)") >> 20
+    assert gpu_memory(browser) > gpu  # a model that is there shows
+    page.evaluate("void engine.close(), (window.engine = undefined)")
+    page.evaluate(ENGINES, LOADED)
+    assert settled(page, lambda: len(page.workers)) == 0
+    assert page.evaluate("navigator.locks.query()") == {"held": [], "pending": []}
+    assert settled(page, lambda: alive(page, "Engine", "Worker", "BroadcastChannel", "AbortSignal")) == 0
+    assert settled(page, lambda: gpu_memory(browser), before + gpu // 2) <= before + gpu // 2  # less than one model
+
+
+def test_a_model_that_was_unloaded_leaves_nothing_in_its_worker(page: Page) -> None:
+    page.evaluate("async () => void (window.engine = await (await import('./engine/client.js')).Engine.create({ python: true }))")
+    [worker] = page.workers
+    worker.evaluate(WATCH)
+    counts = lambda: worker.evaluate("[buffers.size, globalThis.proxies?.size ?? 0]")  # noqa: E731
+    page.evaluate("async (text) => void (await engine.load('demo', { python: { text } }))", TRACE)
+    page.evaluate(USE)
+    loaded = counts()
+    assert loaded[0] > 50 and loaded[1] > 0
+    page.evaluate("engine.unload()")
+    assert settled(page, lambda: sum(counts())) == 0, worker.evaluate("[...buffers].map((b) => b.label) + [...proxies.values()]")
+    code = "async (text) => engine.load('demo', { python: { text } }).then(() => 0, (e) => e.code)"
+    assert page.evaluate(code, TRACE + "1 / 0") == "script-failed"
+    assert settled(page, lambda: sum(counts())) == 0
