@@ -1,4 +1,4 @@
-"""numpy, imported on first use: the chat path in the page must start without it."""
+"""Modules imported on first use: the chat path in the page must start without numpy, and without what only some requests need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from py_rwkv import structured
 else:
 
     class _Lazy(ModuleType):
@@ -15,5 +17,6 @@ else:
             return getattr(importlib.import_module(self.__name__), name)
 
     np = _Lazy("numpy")
+    structured = _Lazy("py_rwkv.structured")
 
-__all__ = ["np"]
+__all__ = ["np", "structured"]

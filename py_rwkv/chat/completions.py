@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from py_rwkv.chat.conversation import Conversation, encode
 from py_rwkv.chat.framing import grammar_of_answer
@@ -19,8 +19,10 @@ from py_rwkv.errors import RwkvError
 from py_rwkv.runtime.generate import Delta, Finish, generate, never
 from py_rwkv.runtime.processing import Processing
 from py_rwkv.runtime.sampling import Candidates
-from py_rwkv.structured import Grammar
 from py_rwkv.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from py_rwkv.structured import Grammar
 
 WORTH = 32  # tokens before the first turn (a system prompt) whose state is kept for conversations that begin alike
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from py_rwkv.chat.templates import CLOSE, OPEN
+from py_rwkv.lazy import structured
 from py_rwkv.runtime.sampling import bad
-from py_rwkv.structured import Grammar, literal, optional, regex, sequence, until
+
+if TYPE_CHECKING:
+    from py_rwkv.structured import Grammar
 
 
 @lru_cache(16)
 def framed(grammar: Grammar, space: bool, thought: bool) -> Grammar:
     """The grammar of an answer of which the text that counts has this one. The same object for the same grammar, as it remembers its masks."""
-    front = [optional(literal(" "))] if space else []
-    return sequence(*front, *([literal(OPEN), until(CLOSE), regex(r"[ \n]{0,2}")] if thought else []), grammar)
+    front = [structured.optional(structured.literal(" "))] if space else []
+    return structured.sequence(
+        *front, *([structured.literal(OPEN), structured.until(CLOSE), structured.regex(r"[ \n]{0,2}")] if thought else []), grammar
+    )
 
 
 def grammar_of_answer(grammar: Grammar, before: str, strip: bool) -> tuple[Grammar, bool]:

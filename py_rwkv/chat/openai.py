@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from py_rwkv.chat.fields import KNOWN, checked
 from py_rwkv.chat.logprobs import MOST
@@ -16,7 +16,9 @@ from py_rwkv.chat.templates import End, Layout, Message, Template, stops_of, tem
 from py_rwkv.chat.tools import Tools, call_text, grammar_for, parse_tools, result_text
 from py_rwkv.errors import RwkvError
 from py_rwkv.runtime.sampling import Sampling, bad, number
-from py_rwkv.structured import Grammar
+
+if TYPE_CHECKING:
+    from py_rwkv.structured import Grammar
 
 __all__ = ["KNOWN", "ChatRequest", "checked", "layout_of", "parse_choices", "parse_request"]
 MAX_TOKENS, MAX_PROMPT_TOKENS = 1024, 65536  # where neither the request nor the defaults say; a state has no limit, patience has

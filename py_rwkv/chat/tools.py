@@ -17,11 +17,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from py_rwkv.errors import RwkvError
+from py_rwkv.lazy import structured
 from py_rwkv.runtime.sampling import bad
-from py_rwkv.structured import Grammar, alternatives, choice, json_object, json_schema, regex, sequence
+
+if TYPE_CHECKING:
+    from py_rwkv.structured import Grammar
 
 CALL, END = "<tool_call>", "</tool_call>"
 MAX_TOOLS, MAX_CALLS = 128, 8
@@ -99,14 +102,14 @@ def _arguments(where: str, function: Mapping[str, Any]) -> Grammar:
     """Arguments of a function; any object where its schema says less, or, unless it is `strict`, more than can be held to."""
     schema = function.get("parameters")
     if schema is None or not (schema.get("properties") or schema.get("additionalProperties", True) is False):
-        return json_object()
+        return structured.json_object()
     try:
-        return json_schema(schema, function["name"])
+        return structured.json_schema(schema, function["name"])
     except RwkvError as e:
         if function.get("strict"):
             e.details["param"] = where
             raise
-        return json_object()
+        return structured.json_object()
 
 
 def shaped(value: Mapping[str, Any] | None) -> Grammar | None:
@@ -118,23 +121,23 @@ def shaped(value: Mapping[str, Any] | None) -> Grammar | None:
     where = "response_format"
     try:
         if kind == "json_object":
-            return json_object()
+            return structured.json_object()
         if kind == "json_schema":
             where = "response_format.json_schema"
             named = value.get("json_schema")  # type: ignore[union-attr]
             if not isinstance(named, Mapping) or not isinstance(named.get("schema"), Mapping):
                 raise bad(f"{where}.schema" if isinstance(named, Mapping) else where, "an object", (named or {}).get("schema"))
-            return json_schema(named["schema"])
+            return structured.json_schema(named["schema"])
         if kind == "regex":
             where = "response_format.pattern"
             if not isinstance(pattern := value.get("pattern"), str):  # type: ignore[union-attr]
                 raise bad(where, "a regular expression", pattern)
-            return regex(pattern)
+            return structured.regex(pattern)
         if kind == "choice":
             texts = value.get("choices")  # type: ignore[union-attr]
             if not isinstance(texts, Sequence) or isinstance(texts, str) or not texts or not all(isinstance(t, str) and t for t in texts):
                 raise bad("response_format.choices", "a list of texts", texts)
-            return choice(texts)
+            return structured.choice(texts)
     except RwkvError as e:
         if e.code != "bad-setting":  # which names its field
             e.details.setdefault("param", where)
@@ -163,10 +166,10 @@ def _grammar(text: str) -> Grammar | None:
     if asked is None:
         return shape
     called, must, several = asked
-    calls = call = alternatives(*(sequence(head(f["name"]), _arguments(where, f), "}" + END) for where, f in called))
+    calls = call = structured.alternatives(*(structured.sequence(head(f["name"]), _arguments(where, f), "}" + END) for where, f in called))
     for _ in range(MAX_CALLS - 1 if several else 0):
-        calls = sequence(call, alternatives("", sequence("\n", calls)))
-    return calls if must else alternatives(calls, shape or regex(unlike(CALL)))
+        calls = structured.sequence(call, structured.alternatives("", structured.sequence("\n", calls)))
+    return calls if must else structured.alternatives(calls, shape or structured.regex(unlike(CALL)))
 
 
 def unlike(marker: str) -> str:

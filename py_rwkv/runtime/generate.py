@@ -12,14 +12,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from time import perf_counter
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from py_rwkv.errors import RwkvError
 from py_rwkv.runtime.processing import Processing, Text
 from py_rwkv.runtime.sampling import Candidates, Choice, Sampler, Sampling
 from py_rwkv.runtime.stops import StopMatcher
-from py_rwkv.structured import Grammar
 from py_rwkv.tokenizer import Tokenizer, Utf8Stream
+
+if TYPE_CHECKING:
+    from py_rwkv.structured import Grammar
 
 
 class Session(Protocol):

@@ -1,4 +1,4 @@
-"""Much of everything: 500 conversations, 200 turns in one, and typing while an answer comes. One page is loaded for all of it."""
+"""Much of everything: 500 conversations, 200 turns in one. One page is loaded for all of it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,6 @@ from playwright.sync_api import Browser, Page, expect
 
 ANSWER = '[data-testid="message"][data-role="assistant"]'
 TURNS, OTHERS = 200, 500
-# How long the longest task of the page's own thread takes while something is typed and an answer comes; ms, 0 if none is longer than 50.
-LONGEST = """async () => {
-    let longest = 0;
-    const seen = (list) => { for (const { duration } of list) longest = Math.max(longest, duration); };
-    const observer = new PerformanceObserver((list) => seen(list.getEntries()));
-    observer.observe({ type: "longtask" });
-    const field = document.querySelector("[data-testid=composer]");
-    const until = performance.now() + 60_000;
-    for (let i = 0; document.documentElement.dataset.state === "busy" && performance.now() < until; i++) {
-        field.value += "abc "[i % 4];
-        field.dispatchEvent(new InputEvent("input", { bubbles: true }));
-        await new Promise((go) => setTimeout(go, 30));
-    }
-    seen(observer.takeRecords());
-    observer.disconnect();
-    return longest;
-}"""
 MEMORY = "rwkv.info().then(({ memory }) => [memory.total, memory.wasmBytes])"
 
 
@@ -80,27 +63,13 @@ def test_five_hundred_conversations_are_found_and_two_hundred_turns_drawn_as_the
     expect(bold.first).to_have_text("1")
 
 
-def answered(page: Page, question: str) -> float:
-    """How long the page's longest task took meanwhile."""
-    page.get_by_test_id("composer").fill(question)
-    page.get_by_test_id("composer").press("Enter")
-    longest: float = page.evaluate(LONGEST)
-    page.wait_for_selector("html[data-state=ready]", timeout=120_000)
-    page.get_by_test_id("composer").fill("")
-    return longest
-
-
 def test_nothing_grows_with_the_turns(loaded: Page) -> None:
+    """In a conversation of its own: what is drawn and listed is there all the same, and two hundred turns take long to read here."""
+    loaded.get_by_test_id("new-chat").click()
     memory = []
     for i in range(4):
-        answered(loaded, f"What is {i}?")
+        loaded.get_by_test_id("composer").fill(f"What is {i}?")
+        loaded.get_by_test_id("composer").press("Enter")
+        expect(loaded.locator(ANSWER).nth(i)).to_have_attribute("data-state", "done", timeout=60_000)
         memory.append(loaded.evaluate(MEMORY))
     assert memory[1:] == memory[1:2] * 3  # the first answer begins what is kept
-
-
-def test_typing_never_waits_for_an_answer(loaded: Page) -> None:
-    loaded.get_by_test_id("new-chat").click()
-    longest: list[float] = []
-    while len(longest) < 5 and 0 not in longest:  # other work on this machine may make one of them long; what the page does would make all
-        longest.append(answered(loaded, "Tell me a story about a fox."))
-    assert 0 in longest, longest

@@ -106,7 +106,7 @@ def provoke(page: Page, what: str) -> None:
     page.evaluate("what => new BroadcastChannel('provoke').postMessage(what)", what)
 
 
-@pytest.mark.parametrize(("what", "code"), [("lose", "device-lost"), ("end", "worker-crashed"), ("throw", "worker-crashed")])
+@pytest.mark.parametrize(("what", "code"), [("lose", "device-lost"), ("throw", "worker-crashed")])
 def test_an_answer_goes_on_where_it_was(page: Page, story: str, what: str, code: str) -> None:
     page.evaluate("states.length = 0")
     page.evaluate(RUN, "Tell me a story about a fox.")

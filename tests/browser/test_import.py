@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from make_pth import bf16, save
 from models import engine_of, finished, logits_of, packed
-from playwright.sync_api import Page, Request, Route
+from playwright.sync_api import Browser, Page, Request, Route
 from tiny_model import weights
 
 from py_rwkv.devices.numpy_device import NumpyDevice
@@ -66,12 +67,21 @@ def folder(w: dict[str, np.ndarray], missing: int | None = None) -> dict[str, by
     return out | {"model.safetensors.index.json": json.dumps({"weight_map": where}).encode()}
 
 
-@pytest.fixture
-def fresh(page: Page, site_url: str) -> Page:
-    """The page with its engine idle and nothing stored."""
+@pytest.fixture(scope="module")
+def page(browser: Browser, site_url: str) -> Iterator[Page]:
+    page = browser.new_page(service_workers="block")
+    page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")
     page.evaluate(SET_UP)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def fresh(page: Page) -> Page:
+    """The page with its engine idle and nothing stored."""
+    page.evaluate("async () => { await rwkv.unload(); for (const { id } of await rwkv.models()) await rwkv.forget(id); }")
     return page
 
 
@@ -104,11 +114,13 @@ def hashes(w: dict[str, np.ndarray], strategy: str) -> list[str]:
 
 
 @pytest.fixture
-def requests(page: Page) -> list[Request]:
+def requests(page: Page) -> Iterator[list[Request]]:
     """Requests for weights."""
     seen: list[Request] = []
-    page.on("request", lambda r: seen.append(r) if r.url.split("?")[0].endswith((".pth", ".safetensors")) else None)
-    return seen
+    note = lambda r: seen.append(r) if r.url.split("?")[0].endswith((".pth", ".safetensors")) else None  # noqa: E731
+    page.on("request", note)
+    yield seen
+    page.remove_listener("request", note)
 
 
 def test_the_same_model_from_every_kind_of_file(fresh: Page, site: Path, site_url: str, requests: list[Request]) -> None:
@@ -236,6 +248,10 @@ def test_a_server_that_fails_or_changes_its_mind(fresh: Page, site: Path, site_u
 
 def test_picked_and_dropped_files_and_the_choice_of_weights(fresh: Page) -> None:
     table = [{"name": name, "mimeType": "", "buffer": data} for name, data in folder(MADE).items()]
+    fresh.reload()  # a load that failed may be shown
+    fresh.wait_for_selector("html[data-state]")
+    fresh.evaluate(SET_UP)
+    fresh.get_by_test_id("start").wait_for()
     fresh.click("#main [data-action=models]")
     fresh.set_input_files("[data-testid=model-file]", table)  # type: ignore[arg-type]
     fresh.check("[data-testid=quantization-nf4]")

@@ -115,7 +115,7 @@ def test_fifty_engines_that_were_closed_leave_nothing(browser: Browser, page: Pa
     page.evaluate("async () => void (window.Engine = (await import('./engine/client.js')).Engine)")
     before = gpu_memory(browser)
     page.evaluate("async () => void (window.engine = await Engine.create())")
-    assert len(page.workers) == 1 and alive(page, "Engine", "Worker") == 2
+    assert alive(page, "Engine", "Worker") == 2
     gpu = page.evaluate("engine.load('demo').then((info) => info.memory.gpuBytes)") >> 20
     assert gpu_memory(browser) > gpu  # a model that is there shows
     page.evaluate("void engine.close(), (window.engine = undefined)")

@@ -33,7 +33,7 @@ SCHEMAS: list[Any] = [
     thing(inner=thing(a={"type": "boolean"}, b={"type": "null"})),
     thing(day={"type": "string", "format": "date"}),
     thing(at={"type": "string", "format": "time"}),
-    {"type": "string", "format": "ipv6"},
+    {"type": "string", "format": "email", "enum": ["a@b.c", "d@e.f"]},
     thing(ip={"type": "string", "format": "ipv4"}),
     thing(took={"type": "string", "format": "duration"}),
     thing(code={"type": "string", "pattern": "^[A-Z]{2}-\\d{3}$"}),
@@ -68,7 +68,7 @@ def demo(browser: Browser, site_url: str) -> Iterator[Page]:
     page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")
-    page.evaluate("rwkv.load().then(() => 0)")
+    page.evaluate("rwkv.load('demo', { parallel: 8 }).then(() => 0)")
     yield page
     page.close()
 
@@ -82,9 +82,7 @@ def test_twenty_schemas(demo: Page) -> None:
         assert valid(parse(answer["text"]), parse(json.dumps(schema))), (schema, answer["text"])
     again = demo.evaluate(ASK, [request(shapes[i], i) for i in (0, 1)])
     assert [a["text"] for a in again] == [answers[i]["text"] for i in (0, 1)]
-    for name, some in (("first", answers), ("again", again)):
-        tokens = sum(a["tokens"] for a in some)
-        print(f"{name}: {1e3 * sum(a['seconds'] for a in some) / tokens:.2f} ms of masks a token, {tokens} tokens")
+    assert sum(a["seconds"] or 0 for a in again) <= sum(a["seconds"] or 0 for a in answers)  # masks that are known
 
 
 def test_patterns_objects_and_logprobs(demo: Page) -> None:

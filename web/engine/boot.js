@@ -37,9 +37,10 @@ export async function boot(site, reading, opening) {
     }
   if (kept) await store?.drop(NAME).catch(() => {});
   const pyodide = await loadPyodide({ indexURL: home, _makeSnapshot: Boolean(store) });
+  const room = pyodide._module.HEAP8.length;
   await unpack(pyodide, build.package, site);
   prepare(pyodide);
-  return { pyodide, snapshot: false, keep: store && keeper(pyodide, store, key) };
+  return { pyodide, snapshot: false, keep: store && keeper(pyodide, store, key, room) };
 }
 
 /** @param {any} loadPyodide @param {string} home @param {Snapshot} snapshot */
@@ -76,11 +77,13 @@ function prepare(pyodide) {
 
 /**
  * What keeps the memory as it is now, at a later moment. That it fails is no reason to stop.
- * @param {any} pyodide @param {Store} store @param {string} key @returns {(() => Promise<void>) | undefined}
+ * @param {any} pyodide @param {Store} store @param {string} key @param {number} room bytes that a memory begins with: one that has grown cannot be restored
+ * @returns {(() => Promise<void>) | undefined}
  */
-function keeper(pyodide, store, key) {
+function keeper(pyodide, store, key, room) {
   const complain = (/** @type {unknown} */ e) => console.warn("No snapshot of Python was kept:", e);
   try {
+    if (pyodide._module.HEAP8.length > room) throw new RangeError(`Python has grown from ${room} to ${pyodide._module.HEAP8.length} bytes`);
     const memory = new Blob([pyodide.makeMemorySnapshot()]); // a Blob: the browser need not hold it in memory
     return async () => {
       try {

@@ -11,6 +11,7 @@
 /** @typedef {{at: number, nbytes: number, buffer: string, to: number, keep: string, index: string, item: number, first: number, rows: number, row_bytes: number}} Upload */
 /** @typedef {{pipeline: GPUComputePipeline, bindings: GPUBindGroup, grid: Dim[]}} Call */
 
+import { describe, featuresOf, identify, isSoftware, requestAdapter } from "./adapter.js";
 import { RwkvError } from "./errors.js";
 
 const BLOCK_BYTES = 256; // of a call's uniform block, which lies at binding BLOCK
@@ -27,6 +28,8 @@ export class Gpu {
   #specs = [];
   /** @type {Map<string, Call[]>} */
   #programs = new Map();
+  /** @type {WeakMap<Call[], {key: string, list: {pipeline: GPUComputePipeline, bindings: GPUBindGroup, x: number, y: number}[]}>} */
+  #plans = new WeakMap();
   /** Programs whose pipelines are on their way. @type {Map<string, Promise<void>>} */
   #building = new Map();
   /** By their code. @type {Map<string, Promise<{layout: GPUBindGroupLayout, pipeline: GPUComputePipeline}>>} */
@@ -42,8 +45,11 @@ export class Gpu {
   /** Set when the device is gone; every later call throws it. @type {RwkvError | undefined} */
   #lost;
 
+  /** Pipelines that could not be built, by their code. @type {Set<string>} */
+  #failed = new Set();
   /** Of another `Gpu`. @type {Set<GPUBuffer>} */
   #lent = new Set();
+  /** Whether the device belongs to another. */
   #twin = false;
 
   /** @param {GPUAdapter} adapter @param {GPUDevice} device */
@@ -92,12 +98,21 @@ export class Gpu {
     return twin;
   }
 
+  /** The next one on this device, with the pipelines that are there; this one, once closed, leaves it the device. Nothing if the device is gone. */
+  heir() {
+    if (this.#lost || this.#twin) return undefined;
+    const heir = this.twin(false);
+    for (const code of this.#failed) this.#pipelines.delete(code);
+    [this.#twin, heir.#twin] = [true, false];
+    return heir;
+  }
+
   /** Begin to build pipelines that programs are going to need; one that fails is reported to whoever needs it. @param {PipelineSpec[]} specs */
   prepare(specs) {
     for (const spec of specs) {
       if (this.#pipelines.has(spec.code)) continue;
       const building = this.#pipeline(spec);
-      building.catch(() => {});
+      building.catch(() => this.#failed.add(spec.code));
       this.#pipelines.set(spec.code, building);
     }
   }
@@ -227,20 +242,19 @@ export class Gpu {
     this.#check();
     for (const program of programs) if (!this.#programs.has(program)) await this.#building.get(program);
     const { device } = this;
-    const n = { 1: 1, rows, runs, outputs };
+    const dispatches = programs.map((program) => this.#dispatches(program, rows, runs, outputs));
     device.queue.writeBuffer(this.#need(this.#step), 0, /** @type {BufferSource} */ (step));
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (let i = 0; i < times; i++)
-      for (const program of programs)
-        for (const { pipeline, bindings, grid } of this.#calls(program)) {
-          const [x, y] = [workgroups(grid[0], n), workgroups(grid[1], n)];
-          if (x * y === 0) continue;
+      for (const list of dispatches) {
+        for (const { pipeline, bindings, x, y } of list) {
           pass.setPipeline(pipeline);
           pass.setBindGroup(0, bindings);
           pass.dispatchWorkgroups(x, y);
-          this.traffic.dispatches++;
         }
+        this.traffic.dispatches += list.length;
+      }
     pass.end();
     this.traffic.calls++;
     this.traffic.bytesIn += step.byteLength;
@@ -366,11 +380,24 @@ export class Gpu {
     }
   }
 
-  /** @param {string} program */
-  #calls(program) {
+  /** What a replay of so many rows dispatches; the last of each program is kept, as decoding asks for the same again and again. @param {string} program @param {number} rows @param {number} runs @param {number} outputs */
+  #dispatches(program, rows, runs, outputs) {
     const calls = this.#programs.get(program); // compiled by now
     if (!calls) throw new RwkvError("internal", { reason: `no program ${program}` });
-    return calls;
+    const key = `${rows} ${runs} ${outputs}`;
+    let plan = this.#plans.get(calls);
+    if (plan?.key !== key) {
+      const n = { 1: 1, rows, runs, outputs };
+      const list = calls.map(({ pipeline, bindings, grid }) => ({
+        pipeline,
+        bindings,
+        x: workgroups(grid[0], n),
+        y: workgroups(grid[1], n),
+      }));
+      plan = { key, list: list.filter(({ x, y }) => x * y > 0) };
+      this.#plans.set(calls, plan);
+    }
+    return plan.list;
   }
 
   /** @param {PipelineSpec} spec */
@@ -442,44 +469,4 @@ export class Gpu {
 /** @param {Dim} dim @param {{1: number, rows: number, runs: number, outputs: number}} counts */
 function workgroups([per, tile, count], counts) {
   return Math.ceil((counts[count] * per) / tile);
-}
-
-/** Throws `no-webgpu` (the browser has none) or `no-adapter` (it has, but nothing to run on). @returns {Promise<GPUAdapter>} */
-export async function requestAdapter() {
-  if (!navigator.gpu)
-    throw new RwkvError("no-webgpu", {
-      reason: globalThis.isSecureContext ? "navigator.gpu is missing" : "the page is not served over HTTPS",
-    });
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
-  if (!adapter) throw new RwkvError("no-adapter", { reason: "requestAdapter() found none" });
-  return adapter;
-}
-
-/** @param {GPUAdapter} adapter */
-export function isSoftware({ info }) {
-  return (
-    info.isFallbackAdapter === true ||
-    /swiftshader|llvmpipe|lavapipe|warp|basic render/i.test(`${info.architecture} ${info.device} ${info.description}`)
-  );
-}
-
-/** What kernels may use beyond the baseline; see `Features` in py_rwkv/models/tuning.py. @param {GPUAdapter} adapter @param {GPUDevice} device */
-function featuresOf(adapter, { features }) {
-  const { subgroupMinSize = 0, subgroupMaxSize = 0 } = adapter.info;
-  return {
-    software: isSoftware(adapter),
-    subgroups: features.has("subgroups") ? [subgroupMinSize, subgroupMaxSize] : [0, 0],
-    f16: features.has("shader-f16"),
-    packed: navigator.gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product"),
-  };
-}
-
-/** What a stored choice belongs to: the adapter and the browser, which brings the driver's other half. @param {GPUAdapter} adapter */
-function identify({ info }) {
-  return [info.vendor, info.architecture, info.device, info.description, navigator.userAgent].join(" ");
-}
-
-/** A name for people. @param {GPUAdapter} adapter */
-export function describe({ info }) {
-  return info.description || [info.vendor, info.architecture || info.device].filter(Boolean).join(" ") || "WebGPU adapter";
 }

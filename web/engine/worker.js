@@ -9,7 +9,8 @@ import { convert } from "./conversion.js";
 import { loadTexts, RwkvError } from "./errors.js";
 import { pythonError, told } from "./failures.js";
 import * as held from "./held.js";
-import { describe, Gpu, isSoftware, requestAdapter } from "./gpu.js";
+import { describe, isSoftware, requestAdapter } from "./adapter.js";
+import { Gpu } from "./gpu.js";
 import * as hooks from "./hooks.js";
 import { inspect } from "./inspect.js";
 import { check, files, list } from "./library.js";
@@ -47,6 +48,10 @@ let service; // of Python, once a model is loaded
 let loaded; // its Meter
 /** @type {Gpu | undefined} */
 let device; // its executor
+/** For the next load: the device of a model that was unloaded, with its pipelines. @type {Gpu | undefined} */
+let spare;
+/** Devices whose loss is told. @type {WeakSet<GPUDevice>} */
+const watched = new WeakSet();
 /** A device that compiles the pipelines of the model used last, before anybody asks for it. @type {Promise<Gpu> | undefined} */
 let ahead;
 /** What can wait until nothing is to be done. @type {(() => Promise<unknown>)[]} */
@@ -180,11 +185,11 @@ async function lookAhead() {
   return gpu;
 }
 
-/** The device for a load: the one that is there already, if it came to be. */
+/** The device for a load: one that is there already, if there is one. */
 async function takeGpu() {
-  const taken = ahead;
-  ahead = undefined;
-  return (await taken?.catch(() => undefined)) ?? (await Gpu.create());
+  const [left, begun] = [spare, ahead];
+  spare = ahead = undefined;
+  return left?.heir() ?? (await begun?.catch(() => undefined)) ?? (await Gpu.create());
 }
 
 /** Do what has waited, once nobody has asked for anything for a while. */
@@ -215,7 +220,6 @@ async function loadNow(request, context) {
   const { progress, signal } = context;
   loaded.timings.start = Math.round(performance.now()); // since the worker began
   await unload();
-  device = undefined;
   const store = await openStore();
   store.release();
   const script = request.python && (await hooks.read(request.python, signal));
@@ -280,10 +284,7 @@ async function loadNow(request, context) {
     if (keep) later.push(async () => scripted || keep());
     whenIdle();
     device = gpu;
-    gpu?.device.lost.then(({ reason, message }) => {
-      if (reason !== "destroyed")
-        postMessage({ id: 0, event: "error", value: new RwkvError("device-lost", { reason: message || "unknown" }).toJSON() });
-    });
+    if (gpu) watch(gpu.device);
     return info();
   } catch (e) {
     gpu?.close();
@@ -291,6 +292,16 @@ async function loadNow(request, context) {
   } finally {
     for (const proxy of proxies) proxy.destroy();
   }
+}
+
+/** Tell when the model's device is lost. @param {GPUDevice} used */
+function watch(used) {
+  if (watched.has(used)) return;
+  watched.add(used);
+  used.lost.then(({ reason, message }) => {
+    if (reason !== "destroyed" && device?.device === used)
+      postMessage({ id: 0, event: "error", value: new RwkvError("device-lost", { reason: message || "unknown" }).toJSON() });
+  });
 }
 
 /**
@@ -321,6 +332,8 @@ async function buildKey() {
 
 async function unload() {
   if (!service) return;
+  spare = device?.heir();
+  device = undefined;
   service.close();
   service.destroy();
   service = undefined;
