@@ -72,4 +72,3 @@ def test_a_second_visit_begins_at_the_snapshot_and_a_bad_one_is_replaced(page: P
     fourth = visit(page, site_url)
     assert not fourth["snapshot"] and fourth["logits"] == near
     assert kept(page)["key"] != whole["key"]
-    assert visit(page, site_url)["snapshot"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from make_pth import save
 from models import converted
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Browser, Page, Route
 from tiny_model import weights
 
 from py_rwkv.checkpoint.layout import layout
@@ -33,10 +33,23 @@ def model(site: Path) -> str:
     return "models/several/"
 
 
-def opened(page: Page, url: str) -> Page:
-    page.goto(url)
+@pytest.fixture(scope="module")
+def tab(browser: Browser, site_url: str) -> Iterator[Page]:
+    """One page for this file."""
+    page = browser.new_page(service_workers="block")
+    page.set_default_timeout(120_000)
+    page.goto(site_url)
     page.wait_for_selector("html[data-state]")
-    return page
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def page(tab: Page) -> Page:
+    """It, with an idle engine and nothing stored."""
+    tab.unroute_all()
+    tab.evaluate("async () => { await rwkv.unload(); for (const { id } of await rwkv.models()) await rwkv.forget(id); }")
+    return tab
 
 
 def load(page: Page, source: str) -> str:
@@ -58,7 +71,6 @@ def counting(page: Page) -> list[str]:
 
 
 def test_an_interrupted_download_continues_with_the_missing_shards(page: Page, site_url: str, model: str) -> None:
-    opened(page, site_url)
     manifest = json.loads(page.evaluate("u => fetch(u).then((r) => r.text())", site_url + model + "manifest.json"))
     names = [s["sha256"] + ".safetensors" for s in manifest["shards"]]
     page.route("**/" + names[-1], lambda route: route.abort())
@@ -76,7 +88,6 @@ def test_an_interrupted_download_continues_with_the_missing_shards(page: Page, s
 
 
 def test_a_damaged_shard_is_fetched_once_more_then_refused(page: Page, site_url: str, model: str) -> None:
-    opened(page, site_url)
     served: list[int] = []
 
     def damage(times: int) -> Callable[[Route], None]:
@@ -116,7 +127,6 @@ def test_a_model_too_big_is_refused_before_the_download(page: Page, site: Path, 
     manifest = Manifest("big", config, "f32", "bytes", "world", Sampling(), tensors, tuple(shards))
     (site / "models/big").mkdir(exist_ok=True)
     (site / "models/big/manifest.json").write_text(manifest.to_json())
-    opened(page, site_url)
     requests = counting(page)
     error = page.evaluate("source => rwkv.load(source).then(() => ({}), (e) => ({ ...e, message: e.message }))", site_url + "models/big/")
     assert error["code"] == "model-too-big" and requests == []
@@ -141,7 +151,6 @@ def bad_files() -> dict[str, tuple[str, bytes, str]]:
 
 
 def test_bad_files_get_their_code_and_leave_nothing(page: Page, site: Path, site_url: str) -> None:
-    opened(page, site_url)
     found = {}
     for what, (name, content, _) in bad_files().items():
         (site / name).write_bytes(content)
@@ -162,12 +171,10 @@ def test_bad_files_get_their_code_and_leave_nothing(page: Page, site: Path, site
     ],
 )
 def test_bad_sources(page: Page, site_url: str, source: str, code: str) -> None:
-    opened(page, site_url)
     assert load(page, site_url + source if code == "fetch-failed" else source) == code
 
 
 def test_bad_requests(page: Page, site_url: str) -> None:
-    opened(page, site_url)
     before = page.evaluate("rwkv.chat.completions.create({messages: []}).catch((e) => e.code)")
     assert before == "not-loaded"
     assert load(page, "demo") == "ready"
@@ -207,7 +214,6 @@ def test_bad_requests(page: Page, site_url: str) -> None:
 
 
 def test_a_load_can_be_cancelled_replaced_and_undone(page: Page, site_url: str, model: str) -> None:
-    opened(page, site_url)
     codes = page.evaluate(
         """async (other) => {
             const abort = new AbortController();
