@@ -198,6 +198,7 @@ def replay(page: Page, model: str, folder: Path, args: argparse.Namespace) -> di
         "step_ms": {name: a["total"] for name, a in zip(cases, answers, strict=False)},
         "js_ms_per_step": answers[0]["encode"],
         "js_us_per_dispatch": answers[0]["encode"] * 1e3 / decode.dispatches,
+        "js_own_us_per_dispatch": answers[0]["own"] * 1e3 / decode.dispatches,
     }
     if args.kernels:
         left, trip = iter(answers[len(cases) :]), found.roundtrip_us / 1e3
@@ -224,7 +225,7 @@ def table(r: dict[str, Any]) -> str:
     ]
     if "limits" in r:
         lines += [
-            f"JS overhead    {r['js_us_per_dispatch']:.2f} µs a dispatch, {r['js_ms_per_step']:.3f} ms a step",
+            f"JS overhead    {r['js_us_per_dispatch']:.2f} µs a dispatch ({r['js_own_us_per_dispatch']:.3f} µs of it our own code), {r['js_ms_per_step']:.3f} ms a step",
             f"limits         {r['limits']['memory_tok_s']:.0f} tokens/s by memory ({r['read_gb_s']:.2f} GB/s read, {r['copy_gb_s']:.2f} copied), "
             f"{r['limits']['dispatch_tok_s']:.0f} by dispatches ({r['dispatch_us']:.1f} µs each, {r['roundtrip_us']:.0f} µs a round trip)",
             "steps          " + ", ".join(f"{name} {ms:.2f} ms" for name, ms in r["step_ms"].items()),

@@ -213,7 +213,7 @@ def test_a_policy_that_refuses_something_is_told_what(
     page.goto(elsewhere.page("refused", script, "<body></body>", strict.replace(allowed, forbidden)))
     expect(page).to_have_title(f"embed-refused: {needed}")
     expect(page.locator("rwkv-chat")).to_contain_text(needed)
-    assert page.workers == []
+    until(page, lambda: not page.workers)
     page.close()
 
 

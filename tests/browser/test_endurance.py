@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,19 @@ def test_nothing_grows_with_the_turns(loaded: Page) -> None:
         expect(loaded.locator(ANSWER).nth(i)).to_have_attribute("data-state", "done", timeout=60_000)
         memory.append(loaded.evaluate(MEMORY))
     assert memory[1:] == memory[1:2] * 3  # the first answer begins what is kept
+
+
+def test_typing_never_waits_for_an_answer(loaded: Page, browser: Browser) -> None:
+    """No task of the page's own thread takes 50 ms of its processor while an answer comes and something is typed. (Longer by the clock are some, on a busy machine.)"""
+    loaded.get_by_test_id("new-chat").click()
+    loaded.get_by_test_id("composer").fill("Tell me a story about a fox.")
+    loaded.get_by_test_id("composer").press("Enter")
+    expect(loaded.locator(f"{ANSWER} .body")).to_have_text(re.compile(r"\w+ \w+"))
+    browser.start_tracing(page=loaded, categories=["toplevel"])
+    loaded.get_by_test_id("composer").press_sequentially("And then? " * 8, delay=30)
+    busy = loaded.locator("html").get_attribute("data-state")
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    main = {(e["pid"], e["tid"]) for e in events if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"}
+    tasks = [e["tdur"] / 1000 for e in events if e["name"].endswith("RunTask") and (e["pid"], e["tid"]) in main and "tdur" in e]
+    assert busy == "busy" and len(tasks) > 100
+    assert max(tasks) < 50

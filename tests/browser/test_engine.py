@@ -161,7 +161,7 @@ def test_a_checkpoint_by_address_and_by_file_gives_the_native_logits(page: Page,
         }""",
         [site_url + "random.pth", quantization, tokens],
     )
-    assert by_file == by_address
+    assert by_file == pytest.approx(by_address, abs=1e-5)  # a prompt that comes early may run through the other program
 
 
 async def _native(made: dict[str, np.ndarray], strategy: str, tokens: list[int]) -> np.ndarray:

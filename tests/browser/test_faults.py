@@ -121,7 +121,11 @@ def test_an_answer_goes_on_where_it_was(page: Page, story: str, what: str, code:
 
 
 def test_what_is_lost_again_and_again_is_an_error_with_a_way_on(page: Page, story: str) -> None:
-    provoke(page, "lose")  # the fourth loss
+    provoke(page, "lose")  # the third loss
+    expect(page.get_by_test_id("notice-recovering")).to_be_visible()
+    expect(page.get_by_test_id("notice-recovering")).to_have_count(0, timeout=120_000)
+    ready(page)
+    provoke(page, "lose")  # the fourth
     expect(page.get_by_test_id("error")).to_be_visible()
     assert page.locator("#error-title").get_attribute("data-code") == "device-lost"
     expect(page.get_by_test_id("choose-cpu")).to_be_visible()
