@@ -63,8 +63,8 @@ def test_every_encoding_is_in_the_matrix() -> None:
     assert {e for s in STRATEGIES for e in re.findall(r"\w+", s.partition(",")[0])} >= ENCODINGS.keys() - {"f32"}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_encodings_of_every_version(open_page: Page, site: Path, site_url: str, version: str) -> None:
+@pytest.mark.parametrize("version", ["4", "5.1", "7"])  # the others as rwkv.cpp's tiny models below
+def test_encodings_of_versions(open_page: Page, site: Path, site_url: str, version: str) -> None:
     """Both strategies for V7, one of them for each older version. (tests/gpu/test_matrix.py has all of all.)"""
     weights = official(version)
     (site / f"v{version}.pth").write_bytes(save(weights))
