@@ -87,6 +87,7 @@ export class LoaderView {
   /** @param {Progress | undefined} p @returns {string} */
   #numbers(p) {
     if (!p || p.unit === "" || !p.total) return p?.done && p.unit === "bytes" ? bytes(p.done) : "";
+    if (p.unit === "steps" && p.total === 1) return ""; // done or not: nothing to count
     const parts = [p.unit === "bytes" ? `${bytes(p.done)} / ${bytes(p.total)}` : `${number(p.done)} / ${number(p.total)}`];
     if (p.unit === "bytes" && p.speed) parts.push(t("unit.per_second", { n: bytes(p.speed) }));
     if (p.eta !== undefined && p.eta >= 0.5 && p.done < p.total) parts.push(t("loading.left", { time: duration(p.eta) }));

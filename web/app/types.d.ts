@@ -67,20 +67,7 @@ export interface Size {
 }
 /** What `inspect` tells: a catalogue entry, or as much of one as a file says about itself. */
 export type Inspection = Partial<CatalogueEntry> & { packed?: boolean };
-/** A stored model; see engine/library.js. */
-export interface StoredModel {
-  id: string;
-  name: string;
-  version: string;
-  quantization: string;
-  bytes: number;
-  stored: number;
-  done: number;
-  complete: boolean;
-  added: number;
-  used?: number;
-  origin?: { source: string; base?: string; quantization?: string; name?: string; files?: string[] };
-}
+export type { StoredModel } from "../engine/shapes.js";
 export interface Progress {
   phase: Phase;
   done: number;
