@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from profiles import Profiles
 
 
 def watch(context: BrowserContext, problems: list[str]) -> None:
@@ -21,14 +22,14 @@ def watch(context: BrowserContext, problems: list[str]) -> None:
 
 
 @contextmanager
-def loaded_page(browser: Browser, site_url: str, **options: Any) -> Iterator[Page]:
+def loaded_page(profiles: Profiles, **options: Any) -> Iterator[Page]:
     """A page with the demo ready, in a context of its own. What `watch` notes fails whoever used it."""
-    context = browser.new_context(service_workers="block", **options)
+    context = profiles.new(**options)
     problems: list[str] = []
     watch(context, problems)
     page = context.new_page()
     page.set_default_timeout(120_000)
-    page.goto(site_url)
+    page.goto(profiles.url)
     page.get_by_test_id("start").click()
     page.wait_for_selector("html[data-state=ready]")
     page.set_default_timeout(30_000)

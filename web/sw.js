@@ -11,7 +11,7 @@
 const BUILD = "development"; // the build puts its own id here
 const OURS = "rwkv-shell ";
 const SITE = new URL("./", location.href);
-const BESIDE = /^(models\/(?!catalogue\.json$)|embed|i18n\/\w+\/embed\.)/; // no part of the page: models, which the store checks and keeps, and what is for other sites
+const BESIDE = /^(models\/(?!catalogue\.json$)|embed|i18n\/\w+\/)/; // no part of the page: models, which the store checks and keeps, and what is for other sites
 const FRESH = /^models\/catalogue\.json$/; // whoever hosts the page may change it: from the network, when there is one
 const LATER = /^vendor\/pyodide\/[^/]+\.whl$/; // kept when they are first used; their names carry the version, and Python compares their hashes
 const AT_ONCE = 4;

@@ -30,13 +30,13 @@ from py_rwkv.models.builder import Limits
 from py_rwkv.models.tuning import Features, preset
 from py_rwkv.resources import PACKAGE, shader_dir, web_dir
 from py_rwkv.runtime.programs import build_programs, sample_program
-from py_rwkv.site import strip, vendor, vocabulary
+from py_rwkv.site import gather, strip, vendor, vocabulary
 from py_rwkv.site.serve import HEADERS
 
 # Of web/, not part of the site.
 DEVELOPMENT = ("vendor.json", "jsconfig.json", "package.json", "examples", "dist", "*.d.ts", "*.md", ".*", "__pycache__")
 WORKER = "sw.js"
-EMBED = ("embed/", "embed.html", "embed.js", "i18n/en/embed.json", "i18n/zh/embed.json")  # for other sites, not for the page
+EMBED = ("embed/", "embed.html", "embed.js", "i18n/en/", "i18n/zh/", *gather.EMBED_SHEETS)  # for other sites, not for the page
 BENCH = ("bench/models.py", "bench/peer.py", "bench/profile.py", "bench/timestamps.py")
 # Of py_rwkv/, not part of the page.
 NATIVE = ("site/", "cli/", "server/", "testing/", *BENCH, "__main__.py", "devices/wgpu_device.py", "py.typed", "web/")
@@ -84,7 +84,7 @@ def build(outdir: str | Path, progress: vendor.Progress = vendor.quiet) -> Path:
             strip.folder(site / "vendor" / part)
         for part in ("app", "engine", "embed", "bench"):
             strip.folder(site / part)
-        (site / "i18n").mkdir(exist_ok=True)
+        gather.gather(site, web_dir())
         shutil.copyfile(PACKAGE / "errors.json", site / "i18n" / "errors.json")
         lock = vendor.lock(files["pyodide/pyodide.mjs"].parent)
         (site / "vendor/pyodide/pyodide-lock.json").write_text(json.dumps(lock), "utf-8")
@@ -141,7 +141,9 @@ def _shell(site: Path, wheels: set[str]) -> Iterator[str]:
     """What the page is made of, models, optional wheels and what is for other sites apart: everything that the service worker keeps."""
     for path in site.rglob("*"):
         name = path.relative_to(site).as_posix()
-        if path.is_file() and name != WORKER and not name.startswith(("models/", *EMBED)) and path.name not in wheels:
+        ours = name.startswith(("app/", "bench/", "engine/"))
+        part = ours and path.suffix in (".js", ".map", ".svg") and name not in (*gather.SCRIPTS, "app/early.js")  # is in another file
+        if path.is_file() and name != WORKER and not part and not name.startswith(("models/", *EMBED)) and path.name not in wheels:
             yield name
 
 

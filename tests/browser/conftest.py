@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pages import watch
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from profiles import Profiles
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = [
@@ -21,6 +23,7 @@ ARGUMENTS = [
     "--no-first-run",
     "--disable-gpu-compositing",  # the page's own drawing would take SwiftShader's time, too
 ]
+expect.set_options(timeout=30_000)  # no test here depends on how fast the machine is
 INSTALL = "Run `make test-setup` (Debian: apt-get install chromium)."
 
 
@@ -50,6 +53,23 @@ def webgpu_adapter(browser: Browser, site_url: str) -> dict[str, Any]:
     if not info:
         pytest.fail(f"Chromium {browser.version} has no WebGPU adapter. {INSTALL}")
     return info
+
+
+@pytest.fixture(scope="session")
+def profiles(browser: Browser, site: Path, site_url: str) -> Profiles:
+    """Profiles of somebody who has been here before, for tests that are not about a first visit."""
+    return Profiles(browser, site_url, site / "python.memory")
+
+
+@pytest.fixture
+def context(request: pytest.FixtureRequest, browser_context_args: dict[str, Any]) -> Iterator[BrowserContext]:
+    """A profile of this test's own: of somebody new here where it is marked `first_visit`."""
+    if request.node.get_closest_marker("first_visit"):
+        context = request.getfixturevalue("browser").new_context(**browser_context_args)
+    else:
+        context = request.getfixturevalue("profiles").new(**browser_context_args)
+    yield context
+    context.close()
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
+from profiles import Profiles
 from tour import before_a_model, with_a_model
 
 from py_rwkv.site import vendor
@@ -32,9 +33,9 @@ def axe() -> str:
 
 
 @pytest.fixture(scope="module")
-def shown(browser: Browser, site_url: str, axe: str) -> Iterator[Page]:
+def shown(profiles: Profiles, site_url: str, axe: str) -> Iterator[Page]:
     """The page before its first visit, with axe in it."""
-    context = browser.new_context(color_scheme="light", locale="en-US", reduced_motion="reduce", service_workers="block")
+    context = profiles.new(color_scheme="light", locale="en-US", reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.goto(site_url)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
+from profiles import Profiles
 
 ASK = """async (request) => {
     const { choices: [choice], usage } = await rwkv.chat.completions.create(request);
@@ -31,13 +32,13 @@ def ask(page: Page, *texts: str, **options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def demo(browser: Browser, site_url: str) -> Iterator[Page]:
+def demo(profiles: Profiles, site_url: str) -> Iterator[Page]:
     """A page with the demo loaded, shared by the tests of this file."""
-    page = browser.new_page(service_workers="block")
+    page = profiles.new().new_page()
     page.set_default_timeout(120_000)
     start(page, site_url)
     yield page
-    page.close()
+    page.context.close()
 
 
 def test_states_are_kept_on_the_device_in_memory_and_over_a_reload(demo: Page, site_url: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from pages import loaded_page
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
+from profiles import Profiles
 
 ANSWER = '[data-testid="message"][data-role="assistant"]'
 QUESTION = '[data-testid="message"][data-role="user"]'
@@ -18,9 +19,9 @@ BESIDE = "build.json"  # a page of the same origin on which no engine starts
 
 
 @pytest.fixture(scope="module")
-def loaded(browser: Browser, site_url: str) -> Iterator[Page]:
+def loaded(profiles: Profiles) -> Iterator[Page]:
     """The page with the demo ready; answers are greedy."""
-    with loaded_page(browser, site_url, accept_downloads=True) as page:
+    with loaded_page(profiles, accept_downloads=True) as page:
         setting(page, "temperature", "0")
         yield page
 

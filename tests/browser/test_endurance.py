@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pages import loaded_page
 from playwright.sync_api import Browser, Page, expect
+from profiles import Profiles
 
 ANSWER = '[data-testid="message"][data-role="assistant"]'
 TURNS, OTHERS = 200, 500
@@ -35,11 +36,11 @@ def conversation(name: str, turns: int, created: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def loaded(browser: Browser, site_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def loaded(profiles: Profiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     many = [conversation(f"talk-{n}", 1, 1_000_000 * (n + 1)) for n in range(OTHERS)] + [conversation("long", TURNS, 10**12)]
     file = Path(tmp_path_factory.mktemp("many")) / "many.json"
     file.write_text(json.dumps({"format": "rwkv-conversations", "version": 1, "conversations": many}), "utf-8")
-    with loaded_page(browser, site_url) as page:
+    with loaded_page(profiles) as page:
         page.get_by_test_id("import").set_input_files(file)
         expect(page.get_by_test_id("conversation").first).to_be_visible()
         yield page

@@ -11,7 +11,8 @@ import pytest
 from golden.cases import load_case
 from make_pth import save
 from models import engine_of, finished, logits_of
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
+from profiles import Profiles
 from tiny_model import weights
 
 from py_rwkv.devices.numpy_device import NumpyDevice
@@ -27,15 +28,15 @@ WORLD = Config("7", 2, 128, 2, 64, 512, 300, {"w": 24, "a": 40, "v": 20, "g": 72
 
 
 @pytest.fixture(scope="module")
-def demo(browser: Browser, site_url: str) -> Iterator[Page]:
+def demo(profiles: Profiles, site_url: str) -> Iterator[Page]:
     """A page with the demo loaded through `window.rwkv`, shared by the tests of this file."""
-    page = browser.new_page(service_workers="block")
+    page = profiles.new().new_page()
     page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")
     page.evaluate("window.rwkv.load().then(() => 0)")
     yield page
-    page.close()
+    page.context.close()
 
 
 def chat(page: Page, request: dict[str, Any]) -> dict[str, Any]:

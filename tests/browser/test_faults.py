@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from asking import ask
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Route, expect
+from playwright.sync_api import BrowserContext, Error, Page, Route, expect
+from profiles import Profiles
 
 QUESTION = "What is the capital of Norway?"
 RUN = """(question) => {
@@ -72,9 +73,9 @@ def breakable(route: Route) -> None:
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser, browser_context_args: dict[str, Any]) -> Iterator[BrowserContext]:
+def context(profiles: Profiles, browser_context_args: dict[str, Any]) -> Iterator[BrowserContext]:
     """One browser profile for this file: its first test stores the model."""
-    context = browser.new_context(**browser_context_args)
+    context = profiles.new(**browser_context_args)
     context.set_default_timeout(120_000)
     context.route("**/engine/worker.js", breakable)
     yield context
@@ -184,8 +185,8 @@ def test_a_page_that_the_browser_ended_while_loading_is_remembered(page: Page, c
     after.close()
 
 
-def test_a_driver_that_computes_wrongly_is_refused(browser: Browser, browser_context_args: dict[str, Any], site_url: str) -> None:
-    context = browser.new_context(**browser_context_args)
+def test_a_driver_that_computes_wrongly_is_refused(profiles: Profiles, browser_context_args: dict[str, Any], site_url: str) -> None:
+    context = profiles.new(**browser_context_args)
     context.set_default_timeout(120_000)
     context.route("**/engine/worker.js", breakable)
     page = context.new_page()

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from pages import loaded_page
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
+from profiles import Profiles
 
 ANSWER = '[data-testid="message"][data-role="assistant"]'
 SECRET = "What is the capital of Norway?"
@@ -24,9 +25,9 @@ SCORE = """async ([question, answer]) => {
 
 
 @pytest.fixture(scope="module")
-def loaded(browser: Browser, site_url: str) -> Iterator[Page]:
+def loaded(profiles: Profiles) -> Iterator[Page]:
     """The page with the demo ready and a greedy answer to SECRET."""
-    with loaded_page(browser, site_url, permissions=["clipboard-read", "clipboard-write"], viewport={"width": 1280, "height": 800}) as page:
+    with loaded_page(profiles, permissions=["clipboard-read", "clipboard-write"], viewport={"width": 1280, "height": 800}) as page:
         page.get_by_test_id("settings").click()
         page.get_by_test_id("set-temperature").fill("0")
         page.keyboard.press("Escape")

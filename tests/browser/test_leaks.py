@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
+from profiles import Profiles
 
 LOADED = 1  # of the 50 engines, and one before them; two more are closed in the middle of a load. A load takes seconds here
 ENGINES = """async (loaded) => {
@@ -68,8 +69,8 @@ USE = """async () => {
 
 
 @pytest.fixture
-def page(browser: Browser, site_url: str) -> Iterator[Page]:
-    context = browser.new_context(service_workers="block")
+def page(profiles: Profiles, site_url: str) -> Iterator[Page]:
+    context = profiles.new()
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.goto(site_url + "build.json")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from make_pth import save
 from models import converted
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
+from profiles import Profiles
 from tiny_model import weights
 
 from py_rwkv.checkpoint.shards import DirectorySink
@@ -40,15 +41,15 @@ CALLS = """async ([count, more]) => {
 
 
 @pytest.fixture(scope="module")
-def demo(browser: Browser, site_url: str) -> Iterator[Page]:
+def demo(profiles: Profiles, site_url: str) -> Iterator[Page]:
     """A page that has loaded the demo model."""
-    page = browser.new_page(service_workers="block")
+    page = profiles.new().new_page()
     page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")
     page.evaluate("rwkv.load('demo').then(() => true)")
     yield page
-    page.close()
+    page.context.close()
 
 
 def test_the_site_lists_the_pipelines_that_its_model_needs(demo: Page, site: Path) -> None:

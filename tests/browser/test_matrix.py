@@ -14,7 +14,8 @@ from golden.random_model import Shape, make
 from make_pth import save
 from models import engine_of, finished, logits_of
 from paths import FIXTURES
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
+from profiles import Profiles
 
 from py_rwkv.checkpoint.convert import open_weights
 from py_rwkv.checkpoint.export import export_safetensors, from_checkpoint
@@ -34,14 +35,14 @@ LOGITS = """async ([url, quantization, tokens]) => {
 
 
 @pytest.fixture(scope="module")
-def open_page(browser: Browser, site_url: str) -> Iterator[Page]:
+def open_page(profiles: Profiles, site_url: str) -> Iterator[Page]:
     """One page for all: every load replaces the model before it."""
-    page = browser.new_page(service_workers="block")
+    page = profiles.new().new_page()
     page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")
     yield page
-    page.close()
+    page.context.close()
 
 
 def logits_in(page: Page, url: str, quantization: str, tokens: list[int]) -> np.ndarray:

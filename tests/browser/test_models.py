@@ -219,6 +219,7 @@ def test_a_stored_model_is_checked_repaired_saved_and_deleted(page: Page, site: 
     assert len(requests) == len(manifest.shards)
 
 
+@pytest.mark.first_visit
 def test_without_room_to_store_it_a_model_runs_from_memory(page: Page, site: Path, site_url: str) -> None:
     _, files = packed(40_000)
     for name, data in files.items():

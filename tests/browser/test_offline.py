@@ -60,10 +60,10 @@ class Host:
 
 def rebuild(folder: Path, title: str, whole: bool = True) -> str:
     """Another build in the place of this one, with another title; its id. whole: otherwise one of its files is still the old one."""
-    text = json.loads((folder / "i18n/en/page.json").read_text("utf-8")) | {"title": title}
+    text = json.loads((folder / "i18n/en.json").read_text("utf-8")) | {"title": title}
     content = json.dumps(text).encode()
     build = json.loads((folder / "build.json").read_text("utf-8"))
-    entry = next(part for part in build["shell"] if part["file"] == "i18n/en/page.json")
+    entry = next(part for part in build["shell"] if part["file"] == "i18n/en.json")
     entry |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     before, build["id"] = build["id"], hashlib.sha256(title.encode()).hexdigest()[:16]
     (folder / "build.json").write_text(json.dumps(build))
@@ -71,8 +71,8 @@ def rebuild(folder: Path, title: str, whole: bool = True) -> str:
     later = worker.stat().st_mtime + 2
     worker.write_text(worker.read_text("utf-8").replace(f'"{before}"', f'"{build["id"]}"'))
     if whole:
-        (folder / "i18n/en/page.json").write_bytes(content)
-    for path in ("build.json", "sw.js", "i18n/en/page.json"):  # as if written seconds apart: that is how fine Last-Modified is
+        (folder / "i18n/en.json").write_bytes(content)
+    for path in ("build.json", "sw.js", "i18n/en.json"):  # as if written seconds apart: that is how fine Last-Modified is
         os.utime(folder / path, (later, later))
     return str(build["id"])
 
@@ -130,7 +130,7 @@ def test_offline_after_one_visit_and_updates_as_a_whole(page: Page, host: Host) 
     second = rebuild(host.folder, "Second")
     assert page.evaluate(LOOK) == "installed"
     expect(page.get_by_test_id("notice-update")).to_be_visible()
-    assert page.evaluate(BUILD) == first and page.evaluate("fetch('i18n/en/page.json').then((r) => r.json())")["title"] != "Second"
+    assert page.evaluate(BUILD) == first and page.evaluate("fetch('i18n/en.json').then((r) => r.json())")["title"] != "Second"
     page.get_by_test_id("update").click()
     expect(page).to_have_title("Second")
     ready(page)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Page, Route
+from profiles import Profiles
 
 from build_scripts import make_api_docs
 from py_rwkv.site import vendor
@@ -37,14 +38,14 @@ WEATHER = {
 
 
 @pytest.fixture(scope="module")
-def client(browser: Browser, site_url: str) -> Iterator[Page]:
+def client(profiles: Profiles, site_url: str) -> Iterator[Page]:
     folder = vendor.fetch("tools")["openai"]
 
     def serve(route: Route) -> None:
         path = folder / route.request.url.split("/openai/", 1)[1]
         route.fulfill(body=path.read_bytes(), content_type="text/javascript")
 
-    page = browser.new_page(service_workers="block")
+    page = profiles.new().new_page()
     page.set_default_timeout(120_000)
     page.route(re.compile(r"/openai/.*\.m?js$"), serve)
     page.goto(site_url)
@@ -52,7 +53,7 @@ def client(browser: Browser, site_url: str) -> Iterator[Page]:
     assert page.evaluate(START) == 0  # no model is there yet
     page.evaluate("rwkv.load().then(() => 0)")
     yield page
-    page.close()
+    page.context.close()
 
 
 def ask(page: Page, **options: Any) -> Any:

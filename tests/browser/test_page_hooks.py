@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Page, Route
+from profiles import Profiles
 
 DOC = Path(__file__).parents[2] / "docs/hooks.md"
 SECTION = DOC.read_text("utf-8").split("## Your own Python in the page")[1].split("\n## ")[0]
@@ -45,14 +46,14 @@ def answer(page: Page, question: str = QUESTION, **settings: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, site_url: str) -> Iterator[Page]:
+def page(profiles: Profiles, site_url: str) -> Iterator[Page]:
     """The demo with the script of the state plot, loaded as docs/hooks.md says, after one that is broken; `engine` is the engine."""
 
     def serve(route: Route) -> None:
         found = {"/state_plot.py": PLOT, "/broken.py": "import math\n\nmath.no_such_thing"}.get("/" + route.request.url.split("/")[-1])
         route.fulfill(status=200 if found else 404, body=found or "", headers={"Access-Control-Allow-Origin": "*"})
 
-    context = browser.new_context(service_workers="block")
+    context = profiles.new()
     context.route(re.compile(r".*\.py$"), serve)
     page = context.new_page()
     page.set_default_timeout(120_000)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from pages import loaded_page
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
+from profiles import Profiles
 
 ANSWER = '[data-testid="message"][data-role="assistant"]'
 # The engine's place is taken by one that keeps the request and says two words.
@@ -32,8 +33,8 @@ DROP = """(element, data) => {
 
 
 @pytest.fixture(scope="module")
-def loaded(browser: Browser, site_url: str) -> Iterator[Page]:
-    with loaded_page(browser, site_url, accept_downloads=True, viewport={"width": 1280, "height": 900}) as page:
+def loaded(profiles: Profiles) -> Iterator[Page]:
+    with loaded_page(profiles, accept_downloads=True, viewport={"width": 1280, "height": 900}) as page:
         page.evaluate(RECORD)
         yield page
 

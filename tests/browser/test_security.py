@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from asking import ANSWER
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
+from profiles import Profiles
 
 HIT = "window.hit=(window.hit||0)+1"
 EVIL = "https://evil.invalid"
@@ -80,9 +81,9 @@ def requests() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def chat(browser: Browser, browser_context_args: dict[str, Any], site_url: str, requests: list[str]) -> Iterator[Page]:
+def chat(profiles: Profiles, browser_context_args: dict[str, Any], site_url: str, requests: list[str]) -> Iterator[Page]:
     """A chat that is ready, with the demo model; every address that was asked for from then on."""
-    context = browser.new_context(**browser_context_args)
+    context = profiles.new(**browser_context_args)
     page = context.new_page()
     page.set_default_timeout(120_000)
     page.goto(site_url)

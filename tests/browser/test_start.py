@@ -50,6 +50,7 @@ def kept(page: Page, change: str = "") -> dict[str, Any]:
     return found
 
 
+@pytest.mark.first_visit
 def test_a_second_visit_begins_at_the_snapshot_and_a_bad_one_is_replaced(page: Page, site: Path, site_url: str) -> None:
     first = visit(page, site_url)
     whole = kept(page)

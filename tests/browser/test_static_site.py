@@ -79,6 +79,7 @@ def address(request: pytest.FixtureRequest, probe: Path) -> Iterator[str]:
         plain.shutdown()
 
 
+@pytest.mark.first_visit
 def test_pyodide_boots_from_the_site_alone(page: Page, address: str, request: pytest.FixtureRequest) -> None:
     asked: list[Request] = []
     page.context.on("request", lambda one: asked.append(one))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from make_pth import save
 from models import converted
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Page, Route
+from profiles import Profiles
 from tiny_model import weights
 
 from py_rwkv.checkpoint.layout import layout
@@ -34,14 +35,14 @@ def model(site: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def tab(browser: Browser, site_url: str) -> Iterator[Page]:
+def tab(profiles: Profiles, site_url: str) -> Iterator[Page]:
     """One page for this file."""
-    page = browser.new_page(service_workers="block")
+    page = profiles.new().new_page()
     page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")
     yield page
-    page.close()
+    page.context.close()
 
 
 @pytest.fixture

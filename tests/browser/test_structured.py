@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from json_checks import parse, valid
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
+from profiles import Profiles
 
 WORD = {"type": "string", "maxLength": 6}
 TREE = {
@@ -63,14 +64,14 @@ def request(shape: dict[str, Any], seed: int, **options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def demo(browser: Browser, site_url: str) -> Iterator[Page]:
-    page = browser.new_page(service_workers="block")
+def demo(profiles: Profiles, site_url: str) -> Iterator[Page]:
+    page = profiles.new().new_page()
     page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")
     page.evaluate("rwkv.load('demo', { parallel: 8 }).then(() => 0)")
     yield page
-    page.close()
+    page.context.close()
 
 
 def test_twenty_schemas(demo: Page) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from asking import ask
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
+from profiles import Profiles
 
 STORY = "Tell me a story about a fox."
 RUN = """(question) => {
@@ -27,8 +28,8 @@ SOME = "async () => { while (window.told.length < 8) await new Promise((go) => s
 
 
 @pytest.fixture
-def context(browser: Browser, browser_context_args: dict[str, Any]) -> Iterator[BrowserContext]:
-    context = browser.new_context(**browser_context_args)
+def context(profiles: Profiles, browser_context_args: dict[str, Any]) -> Iterator[BrowserContext]:
+    context = profiles.new(**browser_context_args)
     context.set_default_timeout(120_000)
     yield context
     context.close()
@@ -49,10 +50,17 @@ def shared(page: Page) -> bool:
 
 
 def test_one_model_for_several_tabs(context: BrowserContext, site_url: str) -> None:
+    held: list[Route] = []
+    context.route("**/*.safetensors", lambda route: held.append(route))
     first = opened(context, site_url)
     first.get_by_test_id("start").click()
     second = opened(context, site_url)  # while the first one is still loading, which the page does not do by itself before it is stored
     second.get_by_test_id("start").click()
+    while not held:
+        first.wait_for_timeout(50)
+    for route in held:
+        route.continue_()
+    context.unroute_all()
     ready(second)
     ready(first)
     assert shared(second) and not shared(first)

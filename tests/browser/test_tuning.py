@@ -26,7 +26,7 @@ LOGITS = "(tokens) => rwkv.logits(tokens).then((logits) => Array.from(logits))"
 
 def poison(page: Page, site: Path, kernel: str) -> None:
     """From the next visit on, the adapter computes the norm in a kernel wrongly."""
-    script = (site / "engine/gpu.js").read_text("utf-8")
+    script = (site / "engine/worker.js").read_text("utf-8")
     call = "device.createShaderModule({ label, code })"
     assert script.count(call) == 1
     wrong = f"label === '{kernel}' ? code.replaceAll('inverseSqrt(', '0.5 * inverseSqrt(') : code"
@@ -35,7 +35,7 @@ def poison(page: Page, site: Path, kernel: str) -> None:
     def answer(route: Route) -> None:
         route.fulfill(body=poisoned, content_type="text/javascript")
 
-    page.context.route("**/engine/gpu.js", answer)
+    page.context.route("**/engine/worker.js", answer)
 
 
 def visit(page: Page, url: str) -> Any:

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import io
 import json
+import re
 import tarfile
 import threading
 import zipfile
@@ -233,6 +234,14 @@ def test_build_writes_a_whole_site_and_replaces_an_earlier_one(tmp_path: Path) -
         assert (len(content), hashlib.sha256(content).hexdigest()) == (entry["bytes"], entry["sha256"])
     assert (site / "embed/element.js").is_file() and (site / "embed.html").is_file()
     assert not [part["file"] for part in about["shell"] if "embed" in part["file"]]  # the page itself never asks for that
+    for page in ("index.html", "bench.html"):
+        text = (site / page).read_text("utf-8")
+        asked = re.findall(r'(?:href|src)="([^"#]+)"', text)
+        assert len(asked) == len(set(asked)) and all((site / name).exists() for name in asked)
+        assert text.count('rel="stylesheet"') == 1 and set(re.findall(r'href="#(icon-\w+)"', text)) <= set(
+            re.findall(r'id="(icon-\w+)"', text)
+        )
+    assert '"modulepreload" href="vendor/idb/index.js"' in (site / "index.html").read_text("utf-8")
     lock = json.loads((site / "vendor/pyodide/pyodide-lock.json").read_text())
     assert set(lock["packages"]) == set(about["wheels"]) == set(vendor.pins()["pyodide_wheels"])
     assert all((site / "vendor/pyodide" / package["file_name"]).is_file() for package in lock["packages"].values())

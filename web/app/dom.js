@@ -35,10 +35,10 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-/** How an icon gets into its picture. Pages of other origins may not use the file like this. @type {(svg: SVGSVGElement, name: string) => void} */
+/** How an icon gets into its picture: pages of the site have the file in their body, others have not. @type {(svg: SVGSVGElement, name: string) => void} */
 let drawIcon = (svg, name) => {
   const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `app/icons.svg#${name}`);
+  use.setAttribute("href", `#icon-${name}`);
   svg.append(use);
 };
 

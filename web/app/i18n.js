@@ -1,5 +1,5 @@
 // @ts-check
-// Every string a person reads: web/i18n/<language>/<part>.json, errors.json for coded errors, and numbers as the language writes them.
+// Every string a person reads: web/i18n/<language>/<part>.json, which the build makes one file, errors.json for coded errors, and numbers as the language writes them.
 // Fixed text hangs on elements (data-t, data-t-label, data-t-placeholder) and changes with the language by itself; what is computed registers with onLanguage.
 
 import { byId, remember } from "./dom.js";
@@ -7,21 +7,6 @@ import { byId, remember } from "./dom.js";
 /** @typedef {import("./types.js").PageError} PageError */
 /** @typedef {Record<string, string | number>} Fields */
 
-/** The files of texts; a key is in one of them. */
-const PARTS = [
-  "page",
-  "faults",
-  "chat",
-  "conversations",
-  "settings",
-  "prompting",
-  "personas",
-  "completion",
-  "models",
-  "info",
-  "inside",
-  "bench",
-];
 /** The texts of a language that was loaded. @type {Record<string, Record<string, string>>} */
 const tables = {};
 /** @type {Promise<Record<string, Record<string, [string, string]>>> | undefined} */
@@ -105,9 +90,10 @@ function apply() {
   for (const listener of listeners) listener();
 }
 
-/** The texts of a language, once. @param {string} name @param {string[]} [parts] */
-export async function loadTexts(name, parts = PARTS) {
-  tables[name] ??= Object.assign({}, ...(await Promise.all(parts.map((part) => readJson(`${name}/${part}.json`)))));
+/** The texts of a language, once. @param {string} name @param {string[]} [parts] all of them, if none are named */
+export async function loadTexts(name, parts) {
+  const files = parts?.map((part) => `${name}/${part}.json`) ?? [`${name}.json`];
+  tables[name] ??= Object.assign({}, ...(await Promise.all(files.map(readJson))));
 }
 
 /** Load the texts of the language that is shown, wire the button, translate the page. The other language follows, so that changing it waits for nothing. */

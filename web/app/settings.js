@@ -21,7 +21,8 @@ export const SETTINGS = [
   { name: "penalty_decay", min: 0, max: 1, slide: [0.9, 1, 0.001], more: true },
   { name: "seed", min: 0, max: Number.MAX_SAFE_INTEGER, whole: true, more: true },
 ];
-export const [MAX_STOPS, MAX_STOP] = [16, 200];
+export const MAX_STOPS = 16;
+export const MAX_STOP = 200;
 
 /** @param {Setting} setting @param {number} value */
 export const allowed = ({ min, max, whole }, value) => value >= min && value <= max && (!whole || Number.isInteger(value));

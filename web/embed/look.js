@@ -79,7 +79,7 @@ async function fetchIcons() {
     request.send();
   });
   drawIconsWith((svg, name) => {
-    const symbol = file.getElementById(name);
+    const symbol = file.getElementById(`icon-${name}`);
     svg.setAttribute("viewBox", symbol?.getAttribute("viewBox") ?? "0 0 24 24");
     svg.append(...[...(symbol?.children ?? [])].map((part) => document.importNode(part, true)));
   });

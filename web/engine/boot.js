@@ -51,6 +51,7 @@ async function restore(loadPyodide, home, { memory, sha256: expected, files }) {
     return bytes;
   });
   checked.catch(() => {}); // reported by loadPyodide, which may fail before it looks at it
+  compileMeanwhile(`${home}pyodide.asm.wasm`);
   const pyodide = await loadPyodide({ indexURL: home, _loadSnapshot: checked });
   for (const [path, content] of files) {
     pyodide.FS.mkdirTree(path.slice(0, path.lastIndexOf("/")));
@@ -58,6 +59,19 @@ async function restore(loadPyodide, home, { memory, sha256: expected, files }) {
   }
   prepare(pyodide);
   return pyodide;
+}
+
+/** Pyodide waits for the memory before it compiles itself: here both go on at a time. @param {string} url */
+function compileMeanwhile(url) {
+  const compiling = WebAssembly.compileStreaming(fetch(url));
+  compiling.catch(() => {}); // told where it is awaited
+  const { instantiateStreaming } = WebAssembly;
+  WebAssembly.instantiateStreaming = async (source, imports) => {
+    WebAssembly.instantiateStreaming = instantiateStreaming;
+    void (await source).body?.cancel();
+    const module = await compiling;
+    return { module, instance: await WebAssembly.instantiate(module, imports) };
+  };
 }
 
 /** @param {any} pyodide @param {Part} part @param {URL} site */

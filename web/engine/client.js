@@ -42,10 +42,12 @@ export class Engine extends EventTarget {
 
   /**
    * An engine whose worker runs, with nothing loaded. `python`: scripts of your own may run in it, with all the rights of this page (docs/hooks.md).
-   * @param {{python?: boolean}} [options]
+   * `soon`: it is going to be used, so a model that is stored already is prepared for.
+   * @param {{python?: boolean, soon?: boolean}} [options]
    */
-  static async create({ python = false } = {}) {
+  static async create({ python = false, soon = false } = {}) {
     const engine = new Engine({ python }); // its worker starts while the texts come
+    if (soon) engine.probe().catch(() => {}); // whoever needs the answer asks again
     await loadTexts(new URL("../i18n/errors.json", import.meta.url));
     return engine;
   }

@@ -31,6 +31,19 @@ export function shardsOf(found, store, context, timings) {
   };
 }
 
+/** The same, with the first one on its way already. @param {ReturnType<typeof shardsOf>} shards @returns {ReturnType<typeof shardsOf>} */
+export function begun(shards) {
+  /** @type {ReturnType<typeof shards> | undefined} */
+  let first = shards(0);
+  first.catch(() => {}); // told to whoever asks for it
+  return (index) => {
+    if (index > 0 || !first) return shards(index);
+    const given = first;
+    first = undefined; // whoever has it frees it
+    return given;
+  };
+}
+
 /** A shard in place of one that is damaged. @param {Store} store @param {string} sha256 @param {Source} found @param {Context} context */
 async function replaced(store, sha256, found, context) {
   await store.discard(sha256);

@@ -17,7 +17,7 @@ import { check, files, list } from "./library.js";
 import { Meter } from "./meter.js";
 import { anticipate, forget, lastUsed, remember } from "./pipelines.js";
 import { baseOf, catalogue, resolve, SITE } from "./requests.js";
-import { fetchShards, shardsOf, tokenizerOf } from "./shards.js";
+import { begun, fetchShards, shardsOf, tokenizerOf } from "./shards.js";
 import { openFiles } from "./sources.js";
 import { States } from "./states.js";
 import { Gauge } from "./trace.js";
@@ -234,7 +234,8 @@ async function loadNow(request, context) {
   try {
     const found = await resolve(request, store, context);
     const small = found.manifest && JSON.parse(found.manifest).total_bytes < SMALL;
-    const early = small ? fetchShards(found, store, context) : undefined;
+    const { timings } = loaded;
+    const early = small ? fetchShards(found, store, context).then(() => begun(shardsOf(found, store, context, timings))) : undefined;
     early?.catch(() => {});
     const listed = found.listed ? new URL("pipelines.json", found.base) : undefined;
     const kept = gpu && anticipate(gpu, found.id, openStore(), buildKey(), listed);
@@ -251,14 +252,14 @@ async function loadNow(request, context) {
     }
     signal.throwIfAborted();
     if (!small) module.check(found.manifest, gpu, request.slots); // a small one is refused when its programs are built
-    await Promise.all([early ?? fetchShards(found, store, context), openStates().open()]);
+    const [shards] = await Promise.all([early, early ?? fetchShards(found, store, context), openStates().open()]);
     signal.throwIfAborted();
     scripted ||= Boolean(script);
     const registered = script && (await hooks.begin(pyodide, script));
     if (registered) proxies.push(registered);
     service = await module.open_model(
       found.manifest,
-      shardsOf(found, store, context, loaded.timings),
+      shards ?? shardsOf(found, store, context, timings),
       gpu,
       progress,
       await tokenizerOf(found.manifest, store),
@@ -272,7 +273,6 @@ async function loadNow(request, context) {
     );
     await settleStore(found.id);
     progress("ready", 1, 1, "");
-    const { timings } = loaded;
     timings.ready = loaded.elapsed();
     if (gpu) {
       const meter = loaded;

@@ -11,7 +11,10 @@ import { hex, stateOf } from "./store.js";
 /** @typedef {import("../types.js").Sampling} Sampling */
 
 export const MOST_BYTES = 400e6;
-export const [NAME, TEXT, SUGGESTIONS, SUGGESTION] = [100, 20_000, 8, 300];
+export const NAME = 100;
+export const TEXT = 20_000;
+export const SUGGESTIONS = 8;
+export const SUGGESTION = 300;
 const PERSONAS = 1000;
 const PATTERNS = ["name", "preamble", "system", "user", "cue", "answer", "clean", "clean_answer"];
 
