@@ -11,7 +11,7 @@ from py_rwkv.kernels.sample import BANNED, HALTS, MAX_STOPS, RING, WORDS, pack
 from py_rwkv.runtime.sampling import Sampler
 from py_rwkv.runtime.scheduler import Work
 
-SECONDS = 0.04  # of work that a submit takes to: text still flows, and a stop is not felt
+SECONDS = 0.1  # of work that a submit takes to: text still flows, and a stop is not felt
 MOST = 16  # tokens a submit makes
 
 
