@@ -287,3 +287,6 @@ def test_one_line_of_script(page: Page, elsewhere: Elsewhere) -> None:
     before = height()
     frame.get_by_role("textbox").fill("one\ntwo\nthree\nfour")
     until(page, lambda: height() > before + 20)
+    frame.get_by_role("textbox").fill(QUESTION)
+    frame.get_by_role("textbox").press("Enter")
+    expect(frame.locator(DONE)).to_contain_text(ANSWER, timeout=LONG)

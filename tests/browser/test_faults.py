@@ -22,6 +22,14 @@ RUN = """(question) => {
     })();
     window.story.catch(() => {});
 }"""
+FORK = """async () => {
+    const told = [{ role: "user", content: "My name is Tavo." }, { role: "assistant", content: "Nice to meet you, Tavo!" }];
+    window.state = await rwkv.states.fork({ messages: told });
+}"""
+NAME = """async () => {
+    const request = { messages: [{ role: "user", content: "What is my name?" }], state, temperature: 0, max_tokens: 12 };
+    return (await rwkv.chat.completions.create(request)).choices[0].message.content;
+}"""
 SOME = "async () => { while (window.told.length < 8) await new Promise((go) => setTimeout(go, 10)); return window.told; }"
 STATES = """() => {
     window.states = [];
@@ -122,10 +130,12 @@ def test_an_answer_goes_on_where_it_was(page: Page, story: str, what: str, code:
 
 
 def test_what_is_lost_again_and_again_is_an_error_with_a_way_on(page: Page, story: str) -> None:
+    page.evaluate(FORK)
     provoke(page, "lose")  # the third loss
     expect(page.get_by_test_id("notice-recovering")).to_be_visible()
     expect(page.get_by_test_id("notice-recovering")).to_have_count(0, timeout=120_000)
     ready(page)
+    assert "Tavo" in page.evaluate(NAME)  # a state that a request begins at is there again
     provoke(page, "lose")  # the fourth
     expect(page.get_by_test_id("error")).to_be_visible()
     assert page.locator("#error-title").get_attribute("data-code") == "device-lost"

@@ -1,24 +1,37 @@
-"""Nothing is left: workers, locks and engines of 50 that were made and closed, the GPU memory of their models, and buffers and Python proxies of models unloaded."""
+"""Nothing is left: workers, locks and engines of 50 that were made and closed, the GPU memory of their models, and buffers and Python proxies of models unloaded.
+Nothing grows: buffers, proxies and memory over 200 turns of a conversation.
+
+    RWKV_LEAK_LOADS=50 pytest tests/browser/test_leaks.py     each of the 50 loads a model and answers, which takes minutes
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from make_pth import save
+from models import converted
 from playwright.sync_api import Browser, Page
 from profiles import Profiles
+from tiny_model import weights
 
-LOADED = 1  # of the 50 engines, and one before them; two more are closed in the middle of a load. A load takes seconds here
+from py_rwkv.checkpoint.shards import DirectorySink
+from py_rwkv.checkpoint.source import BytesSource
+from py_rwkv.models.config import Config
+
+LOADED = int(os.environ.get("RWKV_LEAK_LOADS", "1"))  # of the 50 engines, and one before them; two more are closed in the middle of a load
 ENGINES = """async (loaded) => {
     const { Engine } = await import("./engine/client.js");
     for (let i = 0; i < 50; i++) {
         const engine = await Engine.create({ python: i % 2 === 0 });
         if (i % 5 === 1) await engine.catalogue(); // its worker has answered
         if (i % 5 === 2) void engine.catalogue().catch(() => {}); // it is closed at work
-        if (i % 25 === 13) void engine.load("demo").catch(() => {});
+        if (i % 25 === 13 && i >= loaded) void engine.load("demo").catch(() => {});
         if (i < loaded) {
             await engine.load("demo");
             await engine.completions.create({ prompt: "Once", max_tokens: 2 });
@@ -66,6 +79,21 @@ USE = """async () => {
     await engine.python.call("echo", [1]);
     await engine.python.run({ text: "1 / 0" }).catch(() => {});
 }"""
+
+
+# One letter is an answer, so that turns are what is repeated. As many tokens are fed as before: the model remembers the rest.
+TALK = """async (turns) => {
+    window.messages ??= [];
+    for (let i = 0; i < turns; i++) {
+        messages.push({ role: "user", content: `What is ${messages.length}?` });
+        const { choices, usage } = await engine.chat.completions.create({ messages, max_tokens: 1, temperature: 0 });
+        messages.push({ role: "assistant", content: choices[0].message.content || "a" });
+        window.fed = usage.prompt_tokens - usage.prompt_tokens_details.cached_tokens;
+    }
+    const { gpuBytes, wasmBytes } = (await engine.info()).memory;
+    return [messages.length, fed, gpuBytes, wasmBytes];
+}"""
+WORLD = Config("7", 1, 64, 1, 64, 256, 65536, {"w": 16, "a": 16, "v": 16, "g": 16})
 
 
 @pytest.fixture
@@ -141,3 +169,19 @@ def test_a_model_that_was_unloaded_leaves_nothing_in_its_worker(page: Page) -> N
     code = "async (text) => engine.load('demo', { python: { text } }).then(() => 0, (e) => e.code)"
     assert page.evaluate(code, TRACE + "1 / 0") == "script-failed"
     assert settled(page, lambda: sum(counts())) == 0
+
+
+def test_two_hundred_turns_leave_no_more_than_twenty(page: Page, site: Path) -> None:
+    made = {name: w * np.float32(0.1) for name, w in weights(WORLD).items()}
+    converted(BytesSource("talker.pth", save(made)), DirectorySink(site / "models/talker"), strategy="int8")
+    page.evaluate("async () => void (window.engine = await (await import('./engine/client.js')).Engine.create({ python: true }))")
+    [worker] = page.workers
+    worker.evaluate(WATCH)
+    page.evaluate("async (text) => void (await engine.load(new URL('models/talker/', location.href).href, { python: { text } }))", TRACE)
+    counts = lambda: worker.evaluate("[buffers.size, proxies.size]")  # noqa: E731
+    _, fed, *memory = page.evaluate(TALK, 20)
+    before = counts()
+    length, fed_later, *memory_later = page.evaluate(TALK, 180)
+    assert length == 400 and abs(fed_later - fed) <= 2  # a number of three digits
+    assert memory_later == memory
+    assert settled(page, lambda: sum(counts()), sum(before)) <= sum(before), (before, counts())

@@ -19,6 +19,7 @@ ANSWER = '[data-testid="message"][data-role="assistant"]'
 # The engine's place is taken by one that keeps the request and says two words.
 RECORD = """() => {
   window.sent = [];
+  window.real = rwkv.chat.completions.create.bind(rwkv.chat.completions);
   rwkv.chat.completions.create = async ({ signal, ...request }) => {
     window.sent.push(request);
     return (async function* () { yield { choices: [{ delta: { content: "All right." }, finish_reason: "stop" }] }; })();
@@ -177,6 +178,14 @@ def test_personas_are_made_used_shared_and_brought_back(chat: Page, tmp_path: Pa
     request = ask(chat, "Who?")
     assert request["messages"][0] == {"role": "system", "content": "Talk like a pirate."}
     assert request["temperature"] == 0.9 and request["state"].startswith("start-")
+    answer = chat.evaluate(
+        """async ({ state }) => {
+        const messages = [{ role: "user", content: "What is my name?" }];
+        return (await real({ messages, state, temperature: 0, max_tokens: 12 })).choices[0].message.content;
+        }""",
+        request,
+    )
+    assert "Tavo" in answer  # the model begins where the file ends
 
     chat.get_by_test_id("personas-manage").click()
     with chat.expect_download() as download:
