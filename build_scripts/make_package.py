@@ -57,7 +57,11 @@ def main() -> None:
     if sys.argv[1:] in (["--here"], ["--clean"]):
         shutil.rmtree(WEB / "dist", ignore_errors=True)
         if "--here" in sys.argv:
-            fill(WEB / "dist")
+            try:
+                fill(WEB / "dist")
+            except BaseException:
+                shutil.rmtree(WEB / "dist", ignore_errors=True)  # npm runs the other script only after success
+                raise
     else:
         print(pack(Path(sys.argv[1])))
 

@@ -51,6 +51,7 @@ new BroadcastChannel("provoke").onmessage = ({ data }) => {
   if (data === "lose") for (const device of devices.splice(0)) { lost.add(device); device.destroy(); }
   if (data === "end") close();
   if (data === "throw") setTimeout(() => { throw new Error("provoked"); });
+  if (data === "tight") WebAssembly.Memory.prototype.grow = () => { throw new RangeError("provoked"); };
   if (data === "full") GPUDevice.prototype.popErrorScope = async () => new GPUOutOfMemoryError("provoked");
   if (data === "wrong") {
     const create = GPUDevice.prototype.createShaderModule;
@@ -153,6 +154,17 @@ def test_a_gpu_without_room_is_told_with_what_to_do(page: Page, site_url: str) -
     page.get_by_test_id("choose-cpu").click()
     ready(page)
     assert page.evaluate("rwkv.status().device.kind") == "numpy"
+
+
+def test_python_without_room_is_told_with_what_to_do(page: Page) -> None:
+    page.evaluate("rwkv.load('demo', { device: 'numpy' }).then(() => 0)")
+    provoke(page, "tight")
+    code = page.evaluate("rwkv.load('demo', { device: 'numpy', slots: 400 }).then(() => 'ready', (e) => e.code)")
+    assert code == "no-memory"
+    expect(page.get_by_test_id("error")).to_contain_text("choose a smaller model")
+    page.reload()
+    ready(page)
+    page.evaluate(STATES)
 
 
 def test_a_damaged_file_is_noticed_and_fetched_again(page: Page) -> None:

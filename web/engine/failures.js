@@ -5,7 +5,7 @@ import { RwkvError } from "./errors.js";
 
 const FATAL =
   /fatally failed|memory access out of bounds|table index is out of bounds|function signature mismatch|RuntimeError: unreachable/;
-const NO_MEMORY = /^MemoryError|Array buffer allocation failed|WebAssembly\.Memory|Out of memory/im;
+const NO_MEMORY = /MemoryError\b|Array buffer allocation failed|WebAssembly\.Memory|Out of memory/im;
 
 /** With its text, which an error made before the texts were there has not. @param {RwkvError} error */
 export function told(error) {
@@ -16,7 +16,8 @@ export function told(error) {
 export function pythonError(e) {
   const said = String(e?.message ?? "");
   const found = /^py_rwkv\.browser\.service\.Crossing: (\{.*\})$/m.exec(said);
-  if (!found && FATAL.test(said)) return new RwkvError("worker-crashed", { reason: said.slice(0, 200) }); // Python cannot go on
+  const fatal = FATAL.test(said) || e instanceof WebAssembly.RuntimeError;
+  if (!found && fatal) return new RwkvError("worker-crashed", { reason: said.slice(0, 200) }); // Python cannot go on
   if (!found && NO_MEMORY.test(said)) return new RwkvError("no-memory", { reason: said.trim().split("\n").at(-1) });
   return RwkvError.from(found ? JSON.parse(found[1]) : e);
 }
