@@ -12,6 +12,7 @@ _one = {"tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one", "share": "1"}
 _tile = {"tile": "4x4", "LANES": 1, "WG": 32, "reduce": "one", "share": "1"}
 _shared = {"tile": "4x8", "LANES": 1, "WG": 16, "reduce": "one", "share": "8"}
 _many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many", "share": "1"}
+_within = {"tile": "4x4", "LANES": 4, "WG": 64, "reduce": "subgroup", "share": "1"}  # the smallest subgroups there are
 
 
 def _case(m: int, k: int, encoding: str, tile: dict[str, Any], **more: int) -> dict[str, Any]:
@@ -71,6 +72,9 @@ matmul = kernel(
         _case(99, 36, "f32", _shared | {"share": "4"}, OUT_STRIDE=200, OUT_AT=100, PER_OUTPUT=1),
         _case(96, 80, "int4", _shared | {"share": "4", "tile": "4x1"}),
         _case(40, 130, "f16", _shared, X_STRIDE=144),
+        _case(33, 1024, "int8", _within, ACT=1),
+        _case(70, 40, "f16", _within | {"tile": "4x1", "LANES": 2}, ADD=1),
+        _case(60, 200, "nf4", _within | {"tile": "4x8"}, ADD=1),
     ),
 )
 

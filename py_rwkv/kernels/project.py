@@ -29,6 +29,7 @@ project = kernel(
         {**_case, "K": 64, **w.layout("int8", 64)},
         {**_case, "K": 40, **w.layout("f16", 40), "tile": "4x4"},
         {**_case, "K": 256, **w.layout("int8", 256), "tile": "4x4", "LANES": 16, "reduce": "many"},
+        {**_case, "K": 256, **w.layout("int4", 256), "tile": "4x4", "LANES": 4, "reduce": "subgroup"},
         {**_case, "K": 208, **w.layout("int4", 208), "tile": "4x4"},
         {**_case, "K": 40, **w.layout("nf4", 40)},
         {**_case, "K": 200, **w.layout("int8", 200), "tile": "4x8", "share": "8"},

@@ -21,6 +21,7 @@ wkv6_mix = kernel(
         {"M": 640, "C": 128, "K": 32, **w.layout("int8", 32), **_one},
         {"M": 100, "C": 20, "K": 16, **w.layout("f32", 16), **_one, "tile": "4x4"},
         {"M": 320, "C": 64, "K": 80, **w.layout("f16", 80), **_many},
+        {"M": 320, "C": 64, "K": 80, **w.layout("f16", 80), **_many, "LANES": 4, "reduce": "subgroup"},
         {"M": 320, "C": 64, "K": 48, **w.layout("int4", 48), **_one},
         {"M": 320, "C": 64, "K": 48, **w.layout("nf4", 48), **_one, "tile": "4x4"},
     ),

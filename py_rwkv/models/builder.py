@@ -294,7 +294,7 @@ class Builder:
         """The form of a product: tile, and what invocations share."""
         t = self.tuning
         share = 1 if block % (4 * t.share) or t.workgroup % t.share else t.share
-        return {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.reduce, "share": str(share)}
+        return {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.sum, "share": str(share)}
 
     def _norm(self) -> dict[str, Any]:
         t = self.tuning

@@ -28,6 +28,7 @@ class Tuning:
 
     tile: str = "4x1"  # weight rows × tokens that an invocation (or a group of lanes) computes
     lanes: int = 1  # invocations that share a tile
+    sums: str = "memory"  # how their parts are added: through workgroup memory, or within a subgroup, which has at least so many
     share: int = 1  # invocations of a subgroup, exactly, that share what they load of the input; 1: each loads it all. Needs lanes == 1
     workgroup: int = 16
     norm_workgroup: int = 16
@@ -42,6 +43,11 @@ class Tuning:
         return "one" if self.lanes == 1 else "many"
 
     @property
+    def sum(self) -> str:
+        """What a product does with the parts that lanes have of it."""
+        return "subgroup" if self.lanes > 1 and self.sums == "subgroup" else self.reduce
+
+    @property
     def exact(self) -> bool:
         """Whether all arithmetic is f32: the self-test allows forms that round activations more."""
         return True
@@ -50,6 +56,7 @@ class Tuning:
 VALUES: dict[str, tuple[Any, ...]] = {
     "tile": ("4x1", "4x4", "4x8"),
     "lanes": POWERS[:7],
+    "sums": ("memory", "subgroup"),
     "share": (1, 4, 8),
     "workgroup": POWERS,
     "norm_workgroup": POWERS,
@@ -118,7 +125,8 @@ def candidates(features: Features) -> list[Tuning]:
     if features.software:
         return [first] + [replace(first, workgroup=n) for n in (8, 32)]
     shared = [replace(first, lanes=n, workgroup=w) for n, w in ((8, 64), (32, 64), (32, 128), (16, 128), (64, 64), (4, 64))]
-    return [first, *shared, replace(first, norm_workgroup=128), replace(first, norm_workgroup=256)]
+    within = [replace(form, sums="subgroup") for form in (first, *shared) if form.lanes <= features.subgroups[0]]
+    return [first, *within[:1], *shared, *within[1:], replace(first, norm_workgroup=128), replace(first, norm_workgroup=256)]
 
 
 def prefill_candidates(features: Features, decode: Tuning) -> list[Tuning]:
@@ -127,7 +135,7 @@ def prefill_candidates(features: Features, decode: Tuning) -> list[Tuning]:
     if features.software:
         return [first] + [replace(first, workgroup=n) for n in (8, 32) if n != first.workgroup]
     pairs = dict.fromkeys([(first.lanes, first.workgroup), (1, 64), (4, 64), (8, 64), (16, 64)])
-    return [replace(first, lanes=n, workgroup=w) for n, w in pairs]
+    return [replace(first, lanes=n, workgroup=w, sums=first.sums if 1 < n <= features.subgroups[0] else "memory") for n, w in pairs]
 
 
 def chunks(features: Features) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 // 4 weight rows × 4 tokens: each decoded chunk of weights serves four tokens. `acc`: a row per column, a token per component.
 const TOKENS: u32 = 4u;
 alias Acc = mat4x4<f32>;
+const PARTS: u32 = 4u; // of it
 var<private> acc: Acc;
 
 fn accumulate(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) {

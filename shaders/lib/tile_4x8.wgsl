@@ -3,6 +3,7 @@
 // 4 weight rows × 8 tokens: each decoded chunk of weights serves eight tokens. `acc`: two elements per row, a token per component.
 const TOKENS: u32 = 8u;
 alias Acc = array<vec4<f32>, 8>;
+const PARTS: u32 = 8u; // of it
 var<private> acc: Acc;
 
 fn partial8(at: u32, block: u32, chunk: u32, v: Inputs, u: Inputs) -> mat2x4<f32> {

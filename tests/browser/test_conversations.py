@@ -128,30 +128,30 @@ def test_the_tree_of_messages(loaded: Page) -> None:
 def test_files_that_lie_are_refused_with_the_place(loaded: Page) -> None:
     question, answer = written()["messages"]
     bad: list[tuple[Any, str]] = [
-        ("{", "the file: expected JSON"),
+        ("{", "file: expected json, found"),
         ({"format": "x"}, "format: expected"),
-        ({"format": "rwkv-conversations", "version": 2}, "version: expected 1"),
-        (written(id="../../x"), "conversations[0].id: expected an id"),
-        (written(title=7), "conversations[0].title: expected a text"),
-        (written(leaf="nobody"), "conversations[0].leaf: expected a message of the conversation"),
-        (written(created="1e400"), "conversations[0].created: expected a number"),
+        ({"format": "rwkv-conversations", "version": 2}, "version: expected value 1, found 2"),
+        (written(id="../../x"), "conversations[0].id: expected id"),
+        (written(title=7), "conversations[0].title: expected text 500, found 7"),
+        (written(leaf="nobody"), "conversations[0].leaf: expected member"),
+        (written(created="1e400"), "conversations[0].created: expected number"),
         (written(sampling={"a b": 1}), "conversations[0].sampling: expected names"),
-        (written(sampling={"x": [[[[[[[1]]]]]]]}), "conversations[0].sampling: expected at most 2000 values, 6 levels deep"),
-        (written(messages=[question, question]), "conversations[0].messages[1].id: expected an id that no other"),
-        (written(messages=[question | {"parent": "z"}, answer]), "conversations[0].messages[0].parent: expected a message of"),
+        (written(sampling={"x": [[[[[[[1]]]]]]]}), "conversations[0].sampling: expected small"),
+        (written(messages=[question, question]), "conversations[0].messages[1].id: expected unique"),
+        (written(messages=[question | {"parent": "z"}, answer]), "conversations[0].messages[0].parent: expected member"),
         (
             written(messages=[question | {"parent": "a"}, answer]),
-            "conversations[0].messages[0].parent: expected a message that is not below",
+            "conversations[0].messages[0].parent: expected above",
         ),
         (
             written(messages=[question, answer | {"role": "root"}]),
-            "conversations[0].messages[1].role: expected user or assistant or system",
+            "conversations[0].messages[1].role: expected value user / assistant / system",
         ),
         (
             written(messages=[question, answer | {"usage": {"prompt_tokens": -1}}]),
             "conversations[0].messages[1].usage.prompt_tokens: expected",
         ),
-        (written(messages={}), "conversations[0].messages: expected a list"),
+        (written(messages={}), "conversations[0].messages: expected list"),
     ]
     texts = [
         case
@@ -161,13 +161,20 @@ def test_files_that_lie_are_refused_with_the_place(loaded: Page) -> None:
     ]
     said = loaded.evaluate(
         """async (texts) => {
-        const { fromJson } = await import("./app/conversations/transfer.js");
-        return texts.map((text) => { try { return `taken ${JSON.stringify(fromJson(text))}`; } catch (e) { return e.message; } });
+        const [{ fromJson }, { fileProblem }, { loadTexts, speak }] = await Promise.all(
+            ["conversations/transfer.js", "conversations/file_problem.js", "i18n.js"].map((name) => import(`./app/${name}`)),
+        );
+        await Promise.all(["en", "zh"].map((language) => loadTexts(language)));
+        return texts.map((text) => {
+            try { return [`taken ${JSON.stringify(fromJson(text))}`]; }
+            catch (e) { return [e.message, ...["en", "zh"].map((language) => speak(language, () => fileProblem(e)))]; }
+        });
         }""",
         texts,
     )
-    for message, (_, expected) in zip(said, bad, strict=True):
+    for (message, english, chinese), (_, expected) in zip(said, bad, strict=True):
         assert message.startswith(expected), message
+        assert ": expected " in english and "应为" in chinese and "file." not in english + chinese
     assert loaded.evaluate("({}).polluted") is None
 
 

@@ -242,6 +242,7 @@ FLOOD = """async ([target, asks]) => {
 def test_a_frame_answers_who_is_on_its_list_and_survives_what_they_send(page: Page, host: str, elsewhere: Elsewhere) -> None:
     page.goto(f"{elsewhere.origin}/iframe.html")
     frame = page.frame_locator("iframe")
+    frame.get_by_role("textbox").wait_for()
     replies = page.evaluate(FLOOD, [host, 0])  # of a page that is on the list
     assert [reply for reply in replies if reply["type"] not in ("error", "ready", "state", "resize")] == []
     errors = [reply["code"] for reply in replies if reply["type"] == "error"]

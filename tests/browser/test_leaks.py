@@ -184,4 +184,5 @@ def test_two_hundred_turns_leave_no_more_than_twenty(page: Page, site: Path) -> 
     length, fed_later, *memory_later = page.evaluate(TALK, 180)
     assert length == 400 and abs(fed_later - fed) <= 2  # a number of three digits
     assert memory_later == memory
-    assert settled(page, lambda: sum(counts()), sum(before)) <= sum(before), (before, counts())
+    few = sum(before) + 5  # what is under way at the moment; 180 turns that leave something leave more
+    assert settled(page, lambda: sum(counts()), few) <= few, (before, counts())

@@ -159,6 +159,18 @@ def test_a_download_pauses_breaks_off_and_goes_on_at_the_next_visit(page: Page, 
     broken = [spans for path, spans, _ in slow.asked if manifest.shards[1].sha256 in str(path)]
     assert broken[0] == "" and re.fullmatch(r"bytes=[1-9]\d*-", str(broken[1]))  # it went on in the middle
 
+    said = page.evaluate(
+        """async () => {
+        const { Gate } = await import("./engine/transfer.js");
+        const said = [], gate = new Gate(new AbortController().signal, (waiting) => said.push(waiting?.reason ?? ""));
+        gate.set(true);
+        const again = gate.again(1); // what was under way breaks off meanwhile
+        gate.set(false);
+        return (await again) && said;
+        }"""
+    )
+    assert said == ["paused", "paused", "retry", ""]  # it is still a person who goes on
+
     page.reload()
     expect(page.get_by_test_id("resume-note")).to_contain_text("%")
     [row] = page.evaluate("rwkv.models()")

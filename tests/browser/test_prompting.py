@@ -15,6 +15,8 @@ from pages import loaded_page
 from playwright.sync_api import Locator, Page, expect
 from profiles import Profiles
 
+from py_rwkv.resources import web_dir
+
 ANSWER = '[data-testid="message"][data-role="assistant"]'
 # The engine's place is taken by one that keeps the request and says two words.
 RECORD = """() => {
@@ -26,6 +28,7 @@ RECORD = """() => {
   };
 }"""
 
+TEXTS = json.loads((web_dir() / "i18n/en/conversations.json").read_text("utf-8"))
 DROP = """(element, data) => {
   const dataTransfer = new DataTransfer();
   dataTransfer.items.add(new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], "tavo.rwkv"));
@@ -206,26 +209,30 @@ def test_personas_are_made_used_shared_and_brought_back(chat: Page, tmp_path: Pa
     assert json.loads(Path(download.value.path()).read_text("utf-8")) == file
 
     lies: list[tuple[Any, str]] = [
-        ({"version": 2}, "version: expected 1"),
-        ({"personas": {}}, "personas: expected a list"),
-        ({"personas": [shared | {"name": " "}]}, "personas[0].name: expected a name"),
-        ({"personas": [shared | {"id": "builtin-story"}]}, "personas[0].id: expected an id that is not"),
-        ({"personas": [shared | {"sampling": {"top_p": 2}}]}, "personas[0].sampling.top_p: expected a number from 0 to 1"),
+        ({"version": 2}, "version: expected value 1"),
+        ({"personas": {}}, "personas: expected list"),
+        ({"personas": [shared | {"name": " "}]}, "personas[0].name: expected name"),
+        ({"personas": [shared | {"id": "builtin-story"}]}, "personas[0].id: expected others"),
+        ({"personas": [shared | {"sampling": {"top_p": 2}}]}, "personas[0].sampling.top_p: expected range 0 1"),
         ({"personas": [shared | {"sampling": {"stop": [""]}}]}, "personas[0].sampling.stop: expected"),
-        ({"personas": [shared | {"prompt": {"template": {"evil": "x"}}}]}, "personas[0].prompt.template.evil: expected one of"),
-        ({"personas": [shared | {"suggestions": ["x"] * 9}]}, "personas[0].suggestions: expected a list of at most 8"),
+        (
+            {"personas": [shared | {"prompt": {"template": {"evil": "x"}}}]},
+            "personas[0].prompt.template.evil: expected value name / preamble",
+        ),
+        ({"personas": [shared | {"suggestions": ["x"] * 9}]}, "personas[0].suggestions: expected list 8"),
         ({"personas": [shared | {"state": shared["state"] | {"data": "!"}}]}, "personas[0].state.data: expected base64"),
         ({"personas": [shared | {"state": shared["state"] | {"data": "AAAA"}}]}, "personas[0].state.sha256: expected"),
     ]
     said = chat.evaluate(
         """async (texts) => {
         const { fromJson } = await import("./app/prompting/file.js");
-        return Promise.all(texts.map((text) => fromJson(text).then(() => "taken", (e) => e.message)));
+        return Promise.all(texts.map((text) => fromJson(text).then(() => "taken", (e) => `${e.message}; ${e.expected}`)));
         }""",
         [json.dumps(file | lie) for lie, _ in lies],
     )
     for message, (_, expected) in zip(said, lies, strict=True):
         assert message.startswith(expected), message
+        assert f"file.expected.{message.rpartition(' ')[2]}" in TEXTS
     chat.get_by_test_id("personas-dialog").locator("[data-close]").click()
 
 

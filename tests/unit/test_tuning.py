@@ -53,11 +53,21 @@ def test_the_preset_is_the_first_of_the_forms_worth_a_try(software: bool) -> Non
     assert set(chunks(features)) <= set(VALUES["chunk"])
 
 
+def test_subgroups_add_up_only_what_fits_into_them() -> None:
+    for least in (0, 4, 16, 32, 64):
+        forms = candidates(Features(subgroups=(least, 64)))
+        within = [form for form in forms if form.sums == "subgroup"]
+        assert bool(within) == (least > 0) and all(form.lanes <= least for form in within)
+        for form in forms:
+            assert all(tile.sums == "memory" or tile.lanes <= least for tile in prefill_candidates(Features(subgroups=(least, 64)), form))
+
+
 def hostile() -> list[Any]:
     """What a stored choice may have become."""
     good = SAFE.to_json()
     changed = [
         {"lanes": 3},
+        {"sums": "elsewhere"},
         {"lanes": "1"},
         {"lanes": True},
         {"lanes": 1.0},

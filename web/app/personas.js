@@ -4,6 +4,7 @@
 import { newId } from "./conversations/tree.js";
 import { FileProblem, fileName } from "./conversations/transfer.js";
 import { byId, h, icon } from "./dom.js";
+import { fileProblem } from "./conversations/file_problem.js";
 import { onLanguage, t, translate } from "./i18n.js";
 import { PersonaEditor, dropped } from "./prompting/editor.js";
 import { MOST_BYTES, fromJson, toJson } from "./prompting/file.js";
@@ -175,7 +176,7 @@ export class Personas {
     let count = 0;
     for (const file of files) {
       try {
-        if (file.size > MOST_BYTES) throw new FileProblem("the file", `at most ${MOST_BYTES} bytes`, file.size);
+        if (file.size > MOST_BYTES) throw new FileProblem("", "bytes", file.size, { most: MOST_BYTES });
         for (const { persona, state } of await fromJson(await file.text())) {
           if (state) await this.store.keepState(state.blob, state.name);
           const here = this.store.get(persona.id);
@@ -184,8 +185,7 @@ export class Personas {
           count++;
         }
       } catch (thrown) {
-        const reason = thrown instanceof Error ? thrown.message : String(thrown);
-        return this.#say(t("conversations.import.bad", { name: file.name, reason }));
+        return this.#say(t("conversations.import.bad", { name: file.name, reason: fileProblem(thrown) }));
       }
     }
     if (files.length) this.#say(t("personas.imported", { n: count }));

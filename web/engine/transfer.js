@@ -13,6 +13,8 @@ const DELAYS = [300, 1000, 3000]; // ms before another attempt; bytes that arriv
 /** What pauses a load, and waits for the network. */
 export class Gate {
   #paused = false;
+  /** Why nothing would arrive if it were not paused. @type {Parameters<OnWaiting>[0]} */
+  #reason;
   /** @type {(() => void)[]} */
   #waiting = [];
 
@@ -27,8 +29,14 @@ export class Gate {
   set(paused) {
     if (paused === this.#paused) return;
     this.#paused = paused;
-    this.tell(paused ? { reason: "paused" } : undefined);
+    this.#say(this.#reason);
     if (!paused) this.#open();
+  }
+
+  /** A person who has paused it sees that, whatever else happens. @param {Parameters<OnWaiting>[0]} reason */
+  #say(reason) {
+    this.#reason = reason;
+    this.tell(this.#paused ? { reason: "paused" } : reason);
   }
 
   #open() {
@@ -44,16 +52,16 @@ export class Gate {
   /** Before attempt number `failed` + 1: until there is a network, and a little longer each time. False: it is not worth another. @param {number} failed */
   async again(failed) {
     if (navigator.onLine === false) {
-      this.tell({ reason: "offline" });
+      this.#say({ reason: "offline" });
       await this.#until((done) => addEventListener("online", done, { once: true, signal: this.signal }));
     } else {
       if (failed > DELAYS.length) return false;
       const ms = DELAYS[failed - 1];
-      this.tell({ reason: "retry", ms });
+      this.#say({ reason: "retry", ms });
       await this.#until((done) => void setTimeout(done, ms));
     }
     await this.pass();
-    this.tell(undefined);
+    this.#say(undefined);
     return true;
   }
 

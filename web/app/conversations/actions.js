@@ -3,6 +3,7 @@
 
 import { byId, h } from "../dom.js";
 import { t } from "../i18n.js";
+import { fileProblem } from "./file_problem.js";
 import { openMenu } from "../menu.js";
 import { openShortcuts, registerShortcut } from "../shortcuts.js";
 import { menuItems, registerMenuItem, registerMessageAction } from "../slots.js";
@@ -208,13 +209,12 @@ export class Actions {
     let skipped = 0;
     for (const file of files) {
       try {
-        if (file.size > MOST_BYTES) throw new FileProblem("the file", `at most ${MOST_BYTES} bytes`, file.size);
+        if (file.size > MOST_BYTES) throw new FileProblem("", "bytes", file.size, { most: MOST_BYTES });
         const done = await this.library.take(fromJson(await file.text()));
         added.push(...done.added);
         skipped += done.skipped;
       } catch (thrown) {
-        const reason = thrown instanceof Error ? thrown.message : String(thrown);
-        toast(t("conversations.import.bad", { name: file.name, reason }), { seconds: 15 });
+        toast(t("conversations.import.bad", { name: file.name, reason: fileProblem(thrown) }), { seconds: 15 });
         continue;
       }
     }

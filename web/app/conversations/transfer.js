@@ -10,13 +10,17 @@
 export const MOST_BYTES = 256e6;
 const [CONVERSATIONS, MESSAGES, TEXT, NAME] = [10_000, 100_000, 10_000_000, 500];
 
-/** What is wrong with a file, and where: "conversations[0].messages[3].parent". */
+/** What is wrong with a file, and where: "conversations[0].messages[3].parent", or "" for all of it. A person is told by `fileProblem`. */
 export class FileProblem extends Error {
-  /** @param {string} where @param {string} expected @param {unknown} [found] */
-  constructor(where, expected, found) {
-    const shown = found === undefined ? "nothing" : (JSON.stringify(found) ?? String(found));
-    super(`${where}: expected ${expected}, found ${shown.length > 80 ? `${shown.slice(0, 80)}…` : shown}`);
-    Object.assign(this, { where, expected, found: shown.slice(0, 80) });
+  /** @param {string} where @param {string} expected a key of the texts `file.expected.…` @param {unknown} [found] @param {Record<string, string | number>} [fields] of that text */
+  constructor(where, expected, found, fields = {}) {
+    const shown = JSON.stringify(found) ?? "";
+    const short = shown.length > 80 ? `${shown.slice(0, 80)}…` : shown;
+    super(`${where || "file"}: expected ${[expected, ...Object.values(fields)].join(" ")}, found ${short}`);
+    this.where = where;
+    this.expected = expected;
+    this.found = short;
+    this.fields = fields;
   }
 }
 
@@ -38,15 +42,15 @@ export function fromJson(text) {
   try {
     file = JSON.parse(text);
   } catch (thrown) {
-    throw new FileProblem("the file", "JSON", thrown instanceof Error ? thrown.message : text.slice(0, 40));
+    throw new FileProblem("", "json", thrown instanceof Error ? thrown.message : text.slice(0, 40));
   }
-  const { format, version, conversations } = object("the file", file);
-  if (format !== "rwkv-conversations") throw new FileProblem("format", '"rwkv-conversations"', format);
-  if (version !== 1) throw new FileProblem("version", "1", version);
+  const { format, version, conversations } = object("", file);
+  if (format !== "rwkv-conversations") throw new FileProblem("format", "value", format, { value: "rwkv-conversations" });
+  if (version !== 1) throw new FileProblem("version", "value", version, { value: 1 });
   const all = list("conversations", conversations, CONVERSATIONS).map((value, i) => conversation(`conversations[${i}]`, value));
   const ids = new Set();
   for (const [i, { id }] of all.entries()) {
-    if (ids.has(id)) throw new FileProblem(`conversations[${i}].id`, "an id that no other conversation has", id);
+    if (ids.has(id)) throw new FileProblem(`conversations[${i}].id`, "unique", id);
     ids.add(id);
   }
   return all;
@@ -58,8 +62,7 @@ function conversation(where, value) {
   const messages = list(`${where}.messages`, from.messages, MESSAGES).map((one, i) => message(`${where}.messages[${i}]`, one));
   checkTree(where, messages);
   const leaf = from.leaf === null ? null : text(`${where}.leaf`, from.leaf, NAME);
-  if (leaf !== null && !messages.some(({ id }) => id === leaf))
-    throw new FileProblem(`${where}.leaf`, "a message of the conversation", leaf);
+  if (leaf !== null && !messages.some(({ id }) => id === leaf)) throw new FileProblem(`${where}.leaf`, "member", leaf);
   return present({
     id: name(`${where}.id`, from.id),
     title: text(`${where}.title`, from.title, NAME),
@@ -133,12 +136,12 @@ function checkTree(where, messages) {
   const seen = new Set();
   for (const [i, { id, parent }] of messages.entries()) {
     const here = `${where}.messages[${i}]`;
-    if (seen.has(id)) throw new FileProblem(`${here}.id`, "an id that no other message has", id);
+    if (seen.has(id)) throw new FileProblem(`${here}.id`, "unique", id);
     seen.add(id);
-    if (parent !== null && !parents.has(parent)) throw new FileProblem(`${here}.parent`, "a message of the conversation", parent);
+    if (parent !== null && !parents.has(parent)) throw new FileProblem(`${here}.parent`, "member", parent);
     const way = new Set();
     for (let at = /** @type {string | null} */ (id); at !== null && !sound.has(at); at = parents.get(at) ?? null) {
-      if (way.has(at)) throw new FileProblem(`${here}.parent`, "a message that is not below this one", parent);
+      if (way.has(at)) throw new FileProblem(`${here}.parent`, "above", parent);
       way.add(at);
     }
     for (const one of way) sound.add(one);
@@ -147,46 +150,44 @@ function checkTree(where, messages) {
 
 /** @param {string} where @param {unknown} value @returns {Record<string, unknown>} */
 export function object(where, value) {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new FileProblem(where, "an object", value);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new FileProblem(where, "object", value);
   return /** @type {Record<string, unknown>} */ (value);
 }
 
 /** @param {string} where @param {unknown} value @param {number} most */
 export function list(where, value, most) {
-  if (!Array.isArray(value) || value.length > most) throw new FileProblem(where, `a list of at most ${most}`, value);
+  if (!Array.isArray(value) || value.length > most) throw new FileProblem(where, "list", value, { most });
   return value;
 }
 
 /** @param {string} where @param {unknown} value @param {number} most characters */
 export function text(where, value, most) {
-  if (typeof value !== "string" || value.length > most) throw new FileProblem(where, `a text of at most ${most} characters`, value);
+  if (typeof value !== "string" || value.length > most) throw new FileProblem(where, "text", value, { most });
   return value;
 }
 
 /** @param {string} where @param {unknown} value */
 export function name(where, value) {
-  if (typeof value !== "string" || !/^[\w.:-]{1,100}$/.test(value))
-    throw new FileProblem(where, "an id of letters, digits and -_.:", value);
+  if (typeof value !== "string" || !/^[\w.:-]{1,100}$/.test(value)) throw new FileProblem(where, "id", value);
   return value;
 }
 
 /** @param {string} where @param {unknown} value */
 export function number(where, value) {
-  if (typeof value !== "number" || !Number.isFinite(value) || value < 0 || value > 1e15)
-    throw new FileProblem(where, "a number that is not negative", value);
+  if (typeof value !== "number" || !Number.isFinite(value) || value < 0 || value > 1e15) throw new FileProblem(where, "number", value);
   return value;
 }
 
 /** @param {string} where @param {unknown} value */
 function flag(where, value) {
-  if (typeof value !== "boolean") throw new FileProblem(where, "true or false", value);
+  if (typeof value !== "boolean") throw new FileProblem(where, "flag", value);
   return value;
 }
 
 /** @template {string} T @param {string} where @param {unknown} value @param {readonly T[]} known @returns {T} */
 function choice(where, value, known) {
   const found = known.find((one) => one === value);
-  if (!found) throw new FileProblem(where, known.join(" or "), value);
+  if (!found) throw new FileProblem(where, "value", value, { value: known.join(" / ") });
   return found;
 }
 
@@ -196,12 +197,12 @@ export function values(where, value) {
   let left = 2000;
   /** @param {string} at @param {unknown} one @param {number} depth */
   const check = (at, one, depth) => {
-    if (--left < 0 || depth > 6) throw new FileProblem(where, "at most 2000 values, 6 levels deep", one);
+    if (--left < 0 || depth > 6) throw new FileProblem(where, "small", one);
     if (one === null || typeof one === "boolean" || (typeof one === "number" && Number.isFinite(one))) return;
     if (typeof one === "string") return void text(at, one, TEXT);
     if (Array.isArray(one)) return one.forEach((each, i) => check(`${at}[${i}]`, each, depth + 1));
     for (const [key, each] of Object.entries(object(at, one))) {
-      if (!/^[\w-]{1,60}$/.test(key) || key === "__proto__") throw new FileProblem(at, "names of letters, digits and -", key);
+      if (!/^[\w-]{1,60}$/.test(key) || key === "__proto__") throw new FileProblem(at, "names", key);
       check(`${at}.${key}`, each, depth + 1);
     }
   };

@@ -49,11 +49,11 @@ export async function fromJson(json) {
   try {
     file = JSON.parse(json);
   } catch (thrown) {
-    throw new FileProblem("the file", "JSON", thrown instanceof Error ? thrown.message : json.slice(0, 40));
+    throw new FileProblem("", "json", thrown instanceof Error ? thrown.message : json.slice(0, 40));
   }
-  const { format, version, personas } = object("the file", file);
-  if (format !== "rwkv-personas") throw new FileProblem("format", '"rwkv-personas"', format);
-  if (version !== 1) throw new FileProblem("version", "1", version);
+  const { format, version, personas } = object("", file);
+  if (format !== "rwkv-personas") throw new FileProblem("format", "value", format, { value: "rwkv-personas" });
+  if (version !== 1) throw new FileProblem("version", "value", version, { value: 1 });
   const all = [];
   for (const [i, value] of list("personas", personas, PERSONAS).entries()) all.push(await one(`personas[${i}]`, value));
   return all;
@@ -63,7 +63,7 @@ export async function fromJson(json) {
 async function one(where, value) {
   const from = object(where, value);
   const title = text(`${where}.name`, from.name, NAME).trim();
-  if (!title) throw new FileProblem(`${where}.name`, "a name", from.name);
+  if (!title) throw new FileProblem(`${where}.name`, "name", from.name);
   const state = from.state === undefined ? undefined : await stateFile(`${where}.state`, from.state);
   /** @type {Persona} */
   const persona = present({
@@ -78,7 +78,7 @@ async function one(where, value) {
     ),
     created: number(`${where}.created`, from.created),
   });
-  if (persona.id.startsWith("builtin-")) throw new FileProblem(`${where}.id`, "an id that is not one of the page's own", persona.id);
+  if (persona.id.startsWith("builtin-")) throw new FileProblem(`${where}.id`, "others", persona.id);
   return { persona, ...(state ? { state: { name: state.name, blob: state.blob } } : {}) };
 }
 
@@ -93,7 +93,7 @@ function prompt(where, value) {
     for (const [key, each] of Object.entries(from))
       if (PATTERNS.includes(key)) text(`${where}.template.${key}`, each, TEXT);
       else if (key !== "stops" && key !== "thinking")
-        throw new FileProblem(`${where}.template.${key}`, `one of ${PATTERNS.join(", ")}, stops, thinking`, each);
+        throw new FileProblem(`${where}.template.${key}`, "value", each, { value: [...PATTERNS, "stops", "thinking"].join(" / ") });
   }
   if (thinking !== undefined) text(`${where}.thinking`, thinking, NAME);
   return /** @type {import("../conversations/types.js").Values} */ (present({ template, thinking }));
@@ -108,16 +108,12 @@ function sampling(where, value) {
     const found = from[setting.name];
     if (found === undefined) continue;
     if (typeof found !== "number" || !allowed(setting, found))
-      throw new FileProblem(
-        `${where}.${setting.name}`,
-        `a ${setting.whole ? "whole " : ""}number from ${setting.min} to ${setting.max}`,
-        found,
-      );
+      throw new FileProblem(`${where}.${setting.name}`, setting.whole ? "whole" : "range", found, { min: setting.min, max: setting.max });
     out[setting.name] = found;
   }
   if (from.stop !== undefined) {
     out.stop = list(`${where}.stop`, from.stop, MAX_STOPS).map((stop, i) => text(`${where}.stop[${i}]`, stop, MAX_STOP));
-    if (out.stop.includes("")) throw new FileProblem(`${where}.stop`, "texts that are not empty", out.stop);
+    if (out.stop.includes("")) throw new FileProblem(`${where}.stop`, "filled", out.stop);
   }
   return out;
 }
@@ -134,7 +130,7 @@ async function stateFile(where, value) {
     throw new FileProblem(`${where}.data`, "base64", data);
   }
   const key = hex(await crypto.subtle.digest("SHA-256", bytes));
-  if (key !== from.sha256) throw new FileProblem(`${where}.sha256`, key, from.sha256);
+  if (key !== from.sha256) throw new FileProblem(`${where}.sha256`, "value", from.sha256, { value: key });
   return { key, name: title, blob: new Blob([bytes]) };
 }
 
