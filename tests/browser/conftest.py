@@ -22,6 +22,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--no-first-run",
     "--disable-gpu-compositing",  # the page's own drawing would take SwiftShader's time, too
+    "--js-flags=--liftoff-only",  # Python's WebAssembly is not optimized while it runs: that takes a quarter of a load's time here
 ]
 expect.set_options(timeout=30_000)  # no test here depends on how fast the machine is
 INSTALL = "Run `make test-setup` (Debian: apt-get install chromium)."

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from make_pth import bf16, save
 from models import engine_of, finished, logits_of, packed
-from playwright.sync_api import Browser, Page, Request, Route
+from playwright.sync_api import Page, Request, Route
+from profiles import Profiles
 from tiny_model import weights
 
 from py_rwkv.devices.numpy_device import NumpyDevice
@@ -68,14 +69,14 @@ def folder(w: dict[str, np.ndarray], missing: int | None = None) -> dict[str, by
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, site_url: str) -> Iterator[Page]:
-    page = browser.new_page(service_workers="block")
+def page(profiles: Profiles, site_url: str) -> Iterator[Page]:
+    page = profiles.new().new_page()
     page.set_default_timeout(120_000)
     page.goto(site_url)
     page.wait_for_selector("html[data-state]")
     page.evaluate(SET_UP)
     yield page
-    page.close()
+    page.context.close()
 
 
 @pytest.fixture
