@@ -62,8 +62,8 @@ G1, WORLD7, WORLD6 = "BlinkDL/rwkv7-g1", "BlinkDL/rwkv-7-world", "BlinkDL/rwkv-6
 SOURCES = (
     Source("g1-0.1b", "RWKV-7 G1 0.1B", "g1", f"{G1}/resolve/main/rwkv7-g1d-0.1b-20260129-ctx8192.pth", V7["0.1B"]),
     Source("g1-0.4b", "RWKV-7 G1 0.4B", "g1", f"{G1}/resolve/main/rwkv7-g1d-0.4b-20260210-ctx8192.pth", V7["0.4B"]),
-    Source("g1-1.5b", "RWKV-7 G1 1.5B", "g1", f"{G1}/resolve/main/rwkv7-g1f-1.5b-20260419-ctx8192.pth", V7["1.5B"]),
-    Source("g1-2.9b", "RWKV-7 G1 2.9B", "g1", f"{G1}/resolve/main/rwkv7-g1f-2.9b-20260420-ctx8192.pth", V7["2.9B"]),
+    Source("g1-1.5b", "RWKV-7 G1 1.5B", "g1", f"{G1}/resolve/main/rwkv7-g1j-1.5b-20260831-ctx16384.pth", V7["1.5B"]),
+    Source("g1-2.9b", "RWKV-7 G1 2.9B", "g1", f"{G1}/resolve/main/rwkv7-g1j-2.9b-20260831-ctx16384.pth", V7["2.9B"]),
     Source(
         "world7-0.1b", "RWKV-7 World 0.1B", "world7", f"{WORLD7}/resolve/main/RWKV-x070-World-0.1B-v2.8-20241210-ctx4096.pth", V7["0.1B"]
     ),
