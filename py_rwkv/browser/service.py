@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -98,7 +97,6 @@ async def convert_files(
     try:
         sources = [PageSource(file) for file in files]
         checkpoint = open_files(name, sources)
-        template = "g1" if re.search(r"rwkv7[a-z]?-g\d", checkpoint.name, re.IGNORECASE) else "world"
         words = among([source.name for source in sources], detect(checkpoint.shapes).vocab)
         tokenizer = content(next(source for source in sources if source.name == words)) if words else None
         more: dict[str, Any] = {
@@ -107,9 +105,7 @@ async def convert_files(
             "resume": resume,
         }
         return (
-            await convert(
-                checkpoint, Keep(), strategy=strategy, name=name or None, template=template, tokenizer=tokenizer, progress=report, **more
-            )
+            await convert(checkpoint, Keep(), strategy=strategy, name=name or None, tokenizer=tokenizer, progress=report, **more)
         ).to_json()
     except RwkvError as e:
         crossing(e)

@@ -184,6 +184,17 @@ G1 = Template(
     clean_answer="paragraphs",
     thinking=MappingProxyType({"none": Mode(), "short": Mode(" (think a bit)", " <think"), "long": Mode(" (think a lot)", " <think")}),
 )
+# From G1h on (July 2026). Without a thought they want an empty one.
+G1H = Template(
+    "g1h",
+    "System✿{}✿\n",
+    "User✿{}✿\n",
+    "Bot✿",
+    "{}✿\n",
+    stops=("✿",),
+    clean_answer="paragraphs",
+    thinking=MappingProxyType({"none": Mode(cue="<think></think"), "long": Mode(cue="<think")}),
+)
 RAVEN = Template("raven", "{}\n\n", "Bob: {}\n\n", "Alice:", " {}\n\n", stops=("\n\n",))
 INSTRUCT = Template(
     "raven-instruct",
@@ -197,7 +208,7 @@ INSTRUCT = Template(
 )
 PLAIN = Template("plain", "{}", "{}", "", "{}", stops=(), clean="verbatim", clean_answer="verbatim")
 
-TEMPLATES = {template.name: template for template in (WORLD, G1, RAVEN, INSTRUCT, PLAIN)}
+TEMPLATES = {template.name: template for template in (WORLD, G1, G1H, RAVEN, INSTRUCT, PLAIN)}
 
 
 def template_for(value: str | Mapping[str, Any]) -> Template:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -32,13 +33,21 @@ WEB = ("http://", "https://")
 Progress = Callable[[str, int, int], None]  # (tensor being read, bytes read so far, bytes to read in all)
 
 
+def template_of(name: str) -> str:
+    """The prompt template that a checkpoint of this name was trained with, as far as official names tell: `rwkv7-g1d-…`, `rwkv7-g1h-…`."""
+    found = re.search(r"rwkv7[a-z]?-g(\d)([a-z]?)", name, re.IGNORECASE)
+    if not found:
+        return "world"
+    return "g1h" if (int(found[1]), found[2].lower()) >= (1, "h") else "g1"
+
+
 async def convert(
     source: ByteSource | Checkpoint,
     sink: Sink,
     *,
     strategy: str | None = None,
     name: str | None = None,
-    template: str = "world",
+    template: str | None = None,
     sampling: Sampling | None = None,
     card: Mapping[str, str] | None = None,
     group_norm_eps: float | None = None,
@@ -53,9 +62,9 @@ async def convert(
 ) -> Manifest:
     """Read a model file, or what was opened before, and write its packed model into `sink`, which is finished, or aborted if anything fails.
 
-    strategy: see `parse_strategy`; None keeps the precision of the file (`natural_strategy`). group_norm_eps: for a model that was not trained
-    with the 64e-5 of all released ones. start: the state with which every session will begin, instead of the one that the checkpoint may hold;
-    `force` takes one that was made with other weights. tokenizer: a name or the content of a file (`tokenizer_file.chosen`).
+    strategy: see `parse_strategy`; None keeps the precision of the file (`natural_strategy`). group_norm_eps: for a model that was not trained with the
+    64e-5 of all released ones. template: None for `template_of` its name. start: the state with which every session will begin, instead of the one that
+    the checkpoint may hold; `force` takes one that was made with other weights. tokenizer: a name or the content of a file (`tokenizer_file.chosen`).
     What the headers tell is checked before the first weight is read. `progress` may raise to cancel; `settle` is awaited after every tensor (a sink may have to
     catch up). `quantizer`: numpy if None. `resume`: goes on where an interrupted conversion was.
     RwkvErrors: those of `open_checkpoint`, `detect`, `parse_strategy`, `check_state`, `pack`, the sink.
@@ -107,7 +116,7 @@ async def convert(
             quantization=plan.text,
             tokenizer=words.tokenizer,
             tokenizer_file=words.tokenizer_file,
-            template=template,
+            template=template or template_of(source.name),
             sampling=sampling or Sampling(),
             tensors=writer.index,
             shards=tuple(writer.shards),

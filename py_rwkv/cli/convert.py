@@ -26,7 +26,7 @@ def register(commands: Commands) -> None:
     )
     checkpoint_options(c)
     start_options(c)
-    c.add_argument("--template", default="world", help="prompt template: world, g1, raven, plain")
+    c.add_argument("--template", help="prompt template: world, g1, g1h, raven, plain; default: what the file's name tells")
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -39,7 +39,8 @@ def convert(args: argparse.Namespace) -> None:
     from py_rwkv.devices.gpu_quantizer import GpuQuantizer
     from py_rwkv.models.config import detect
 
-    template_for(args.template)
+    if args.template:
+        template_for(args.template)
     with Bar() as bar:
         progress = lambda _, done, total: bar("convert", done, total, "bytes")  # noqa: E731
         weights = with_lora(open_weights(args.source), [open_lora(text) for text in args.lora])

@@ -79,7 +79,7 @@ def test_wrong_messages_are_refused(turns: list[Any], code: str, name: str | Non
 
 
 def test_unknown_template_and_thinking() -> None:
-    with pytest.raises(RwkvError, match="world, g1, raven") as e:
+    with pytest.raises(RwkvError, match="world, g1, g1h, raven") as e:
         template_for("llama")
     assert e.value.code == "unknown-template"
     with pytest.raises(RwkvError) as e:

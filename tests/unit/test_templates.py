@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_rwkv.chat.templates import G1, TEMPLATES, WORLD, Message, template_for
+from py_rwkv.chat.templates import G1, G1H, TEMPLATES, WORLD, Message, template_for
 from py_rwkv.chat.thinking import Thoughts
+from py_rwkv.checkpoint.convert import template_of
 from py_rwkv.errors import RwkvError
 from py_rwkv.tokenizer import tokenizer_for
 
@@ -81,6 +82,32 @@ def test_a_thought_leaves_the_history_unless_a_message_brings_it() -> None:
     assert G1.pieces([ASK, answer, ASK])[:3] == ["User: hi (think a bit)\n\nAssistant:", " <think", ">\nhm\n</think>\nYes.\n\n"]
     fast = answer._replace(reasoning="", thinking="none")
     assert G1.pieces([ASK, fast, ASK])[:3] == ["User: hi\n\nAssistant:", " <think></think", ">\nYes.\n\n"]
+
+
+def test_later_g1_have_signs_of_their_own() -> None:
+    told = [Message("system", "Be\n\nbrief."), ASK, Message("assistant", "Yes.\n\nNo.", None), ASK]
+    begin = ["System✿Be\nbrief.✿\n", "User✿hi✿\nBot✿", "Yes.\n\nNo.✿\n", "User✿hi✿\nBot✿"]
+    assert G1H.pieces(told) == [*begin, "<think></think"] and G1H.pieces(told, "long") == [*begin, "<think"]
+    world = tokenizer_for("world")
+    assert world.encode("✿") == [10060]
+    for whole in (["✿\n", "Bot✿", "<think></think", ">\n"], ["✿\n", "User✿", "hi"], [".", "✿", "\n"]):
+        assert [t for piece in whole for t in world.encode(piece)] == world.encode("".join(whole))
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("rwkv7-g1d-0.1b-20260129-ctx8192.pth", "g1"),
+        ("rwkv7-g1-1.5b-20250429-ctx4096", "g1"),
+        ("RWKV7-G0a3-7.2b", "g1"),
+        ("rwkv7-g1h-1.5b-20260710-ctx10240.pth", "g1h"),
+        ("rwkv7a-g1j-2.9b-20260831-ctx16384.st", "g1h"),
+        ("rwkv7-g2-1.5b", "g1h"),
+        ("RWKV-x070-World-0.4B-v2.9-20250107-ctx4096.pth", "world"),
+    ],
+)
+def test_a_checkpoint_s_name_tells_its_template(name: str, template: str) -> None:
+    assert template_of(name) == template
 
 
 @pytest.mark.parametrize(
