@@ -17,7 +17,7 @@ from hypothesis import settings
 from py_rwkv.site.build import build
 from py_rwkv.site.serve import serve
 
-settings.register_profile("py_rwkv", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("py_rwkv", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("py_rwkv")
 
 
