@@ -14,6 +14,21 @@ VISIT = """async (tokens) => {
     const { start } = await rwkv.load("demo");
     return { snapshot: start.snapshot, logits: Array.from(await rwkv.logits(tokens)).slice(0, 500) };
 }"""
+STUB = "export const loadPyodide = async (options) => { throw Object.assign(new Error(), options); };"
+# Whether Python would begin at a snapshot that was kept under a key (`here`) by a build of another or the same, and whether that is thrown away at once.
+BOOT = """async ([site, here, key]) => {
+    const { boot } = await import("./engine/boot.js");
+    const dropped = [];
+    const kept = async () => ({ key: here, memory: new Blob(), sha256: "", files: [] });
+    const store = { kept, drop: async (name) => void dropped.push(name) };
+    const build = { key, pyodide: { path: "stub/" }, package: {}, start: [] };
+    const tried = [];
+    const warn = console.warn;
+    console.warn = (_, e) => void tried.push("_loadSnapshot" in e);
+    const first = await boot(new URL(site), Promise.resolve(build), Promise.resolve(store)).catch((e) => e);
+    console.warn = warn;
+    return [tried.includes(true), tried.length === 0 && dropped.length === 1 && first._makeSnapshot];
+}"""
 STORE = """async (change) => {
     const db = await new Promise((resolve, reject) => {
         const opening = indexedDB.open("py-rwkv");
@@ -71,4 +86,7 @@ def test_a_second_visit_begins_at_the_snapshot_and_a_bad_one_is_replaced(page: P
     build["start"][0]["sha256"] = "0" * 64
     page.context.route("**/build.json", lambda route: route.fulfill(json=build))
     other = page.evaluate("async (site) => (await (await import('./engine/boot.js')).readBuild(new URL(site))).key", site_url)
-    assert other != whole["key"]  # and a snapshot under another key is not used
+    assert other != whole["key"]
+    page.route("**/stub/pyodide.mjs", lambda route: route.fulfill(body=STUB, content_type="text/javascript"))
+    assert page.evaluate(BOOT, [site_url, whole["key"], whole["key"]]) == [True, False]
+    assert page.evaluate(BOOT, [site_url, whole["key"], other]) == [False, True]

@@ -6,5 +6,4 @@ import { Engine } from "../engine/client.js";
 /** @typedef {import("./types.js").PageEngine} PageEngine */
 
 export const creating = /** @type {Promise<PageEngine>} */ (/** @type {unknown} */ (Engine.create({ soon: true })));
-export const probing = creating.then((engine) => engine.probe());
-for (const early of [creating, probing]) early.catch(() => {}); // told by main.js, which waits for them
+creating.catch(() => {}); // told by main.js, which waits for it

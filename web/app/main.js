@@ -1,7 +1,7 @@
 // @ts-check
 // Starts the page: one engine (window.rwkv), the parts of the page, and which screen is shown. Knows the engine only through engine/client.js.
 
-import { creating, probing } from "./engine.js"; // first: what follows is read while its worker starts
+import { creating } from "./engine.js"; // first: what follows is read while its worker starts
 import { Chat } from "./chat.js";
 import { Actions } from "./conversations/actions.js";
 import { Library } from "./conversations/library.js";
@@ -95,7 +95,7 @@ class Page {
   /** Ask what this browser can do, and show the first screen; a model that is already here starts by itself. */
   async start() {
     try {
-      [this.probe, this.catalogue] = await Promise.all([probing, this.engine.catalogue()]);
+      [this.probe, this.catalogue] = await Promise.all([this.engine.probe(), this.engine.catalogue()]);
     } catch (thrown) {
       return this.fail(thrown);
     }

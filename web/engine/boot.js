@@ -51,8 +51,8 @@ async function restore(loadPyodide, home, { memory, sha256: expected, files }) {
     return bytes;
   });
   checked.catch(() => {}); // reported by loadPyodide, which may fail before it looks at it
-  compileMeanwhile(`${home}pyodide.asm.wasm`);
-  const pyodide = await loadPyodide({ indexURL: home, _loadSnapshot: checked });
+  const undo = compileMeanwhile(`${home}pyodide.asm.wasm`);
+  const pyodide = await loadPyodide({ indexURL: home, _loadSnapshot: checked }).finally(undo);
   for (const [path, content] of files) {
     pyodide.FS.mkdirTree(path.slice(0, path.lastIndexOf("/")));
     pyodide.FS.writeFile(path, content);
@@ -61,17 +61,19 @@ async function restore(loadPyodide, home, { memory, sha256: expected, files }) {
   return pyodide;
 }
 
-/** Pyodide waits for the memory before it compiles itself: here both go on at a time. @param {string} url */
+/** Pyodide waits for the memory before it compiles itself: here both go on at a time. @param {string} url @returns {() => void} takes that back */
 function compileMeanwhile(url) {
   const compiling = WebAssembly.compileStreaming(fetch(url));
   compiling.catch(() => {}); // told where it is awaited
   const { instantiateStreaming } = WebAssembly;
+  const undo = () => void (WebAssembly.instantiateStreaming = instantiateStreaming);
   WebAssembly.instantiateStreaming = async (source, imports) => {
-    WebAssembly.instantiateStreaming = instantiateStreaming;
+    undo();
     void (await source).body?.cancel();
     const module = await compiling;
     return { module, instance: await WebAssembly.instantiate(module, imports) };
   };
+  return undo;
 }
 
 /** @param {any} pyodide @param {Part} part @param {URL} site */

@@ -187,9 +187,9 @@ async function lookAhead() {
 
 /** The device for a load: one that is there already, if there is one. */
 async function takeGpu() {
-  const [left, begun] = [spare, ahead];
+  const [left, opened] = [spare, ahead];
   spare = ahead = undefined;
-  return left?.heir() ?? (await begun?.catch(() => undefined)) ?? (await Gpu.create());
+  return left?.heir() ?? (await opened?.catch(() => undefined)) ?? (await Gpu.create());
 }
 
 /** Do what has waited, once nobody has asked for anything for a while. */
