@@ -151,6 +151,7 @@ export class LogDialog {
 
   /** @param {Promise<string>} text */
   async #copy(text) {
+    this.status.textContent = ""; // what an earlier copy said would be taken for this one's
     this.status.textContent = (await copyText(await text)) ? t("copied") : t("log.uncopied");
   }
 }
