@@ -15,36 +15,29 @@ struct Call {
     OUT_STRIDE: u32,  // out is [tokens, OUT_STRIDE]; this call fills columns OUT_AT … OUT_AT + M
     OUT_AT: u32,
     X_STRIDE: u32,    // x is [tokens, X_STRIDE], a multiple of 4
-    GATE_AT: u32,
+    GATE_AT: u32,     // a multiple of 4
 }
 @group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [tokens, X_STRIDE]
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
+//!include lib/write_{write}.wgsl
 //!include lib/activation.wgsl
 //!include lib/tile_{tile}.wgsl
 //!include lib/reduce_{reduce}.wgsl
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let lane = local % LANES;
     let row = (group.y * (WG / LANES) + local / LANES) * 4u;
     let token = group.x * TOKENS;
     let tokens = min(select(batch.rows, batch.outputs, call.PER_OUTPUT == 1u) - token, TOKENS);
     let m = Matrix(call.M, (call.K + 3u) / 4u, call.CHUNKS, call.BLOCKS, 0u, 0u);
     accumulate_any(m, row, token * (call.X_STRIDE / 4u), call.X_STRIDE / 4u, tokens, local);
     reduce(local);
-    for (var i = lane; i < 4u * tokens; i += LANES) {
-        let r = row + i % 4u;
-        let t = token + i / 4u;
-        if (r >= call.M) { continue; }
-        let at = t * call.OUT_STRIDE + call.OUT_AT + r;
-        var value = reduced(i % 4u * TOKENS + i / 4u, local);
-        if (call.ADD == 2u) {
-            let gate = t * call.X_STRIDE + call.GATE_AT + r;
-            value *= x[gate / 4u][gate % 4u];
-        }
-        if (call.ADD == 0u) { out[at] = activate(call.ACT, value); } else { out[at] += value; }
+    for (var i = local % LANES; i < tokens && row < call.M; i += LANES) {
+        let at = (token + i) * call.OUT_STRIDE + call.OUT_AT + row;
+        var value = reduced(i, local);
+        if (call.ADD == 2u) { value *= x[((token + i) * call.X_STRIDE + call.GATE_AT + row) / 4u]; }
+        if (call.ADD == 0u) { put(at, call.M - row, activate(call.ACT, value)); } else { add(at, call.M - row, value); }
     }
 }

@@ -15,14 +15,13 @@ struct Call {
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [sources, tokens, K]
 @group(0) @binding(4) var<storage, read> table: array<vec2<u32>>;         // [M / 16] source, activation
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;           // [tokens, M]
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;     // [tokens, M]
 //!include lib/activation.wgsl
 //!include lib/tile_{tile}.wgsl
 //!include lib/reduce_{reduce}.wgsl
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let lane = local % LANES;
     let row = (group.y * (WG / LANES) + local / LANES) * 4u;
     let token = group.x * TOKENS;
     let tokens = min(batch.rows - token, TOKENS);
@@ -30,8 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let m = Matrix(call.M, call.K / 4u, call.CHUNKS, call.BLOCKS, 0u, 0u);
     accumulate(m, row, (segment.x * batch.rows + token) * (call.K / 4u), call.K / 4u, tokens, local);
     reduce(local);
-    for (var i = lane; i < 4u * tokens; i += LANES) {
-        let r = row + i % 4u;
-        if (r < call.M) { out[(token + i / 4u) * call.M + r] = activate(segment.y, reduced(i % 4u * TOKENS + i / 4u, local)); }
+    for (var i = local % LANES; i < tokens && row < call.M; i += LANES) {
+        out[((token + i) * call.M + row) / 4u] = activate(segment.y, reduced(i, local));
     }
 }

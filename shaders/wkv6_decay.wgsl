@@ -16,22 +16,20 @@ struct Call {
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [rows, WIDTH]
-@group(0) @binding(4) var<storage, read> bias: array<f32>;                // [C]
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;           // [rows, C]
+@group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;          // [C]
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;     // [rows, C]
 //!include lib/tile_{tile}.wgsl
 //!include lib/reduce_{reduce}.wgsl
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let lane = local % LANES;
     let row = (group.y * (WG / LANES) + local / LANES) * 4u;
     let token = group.x * TOKENS;
     let tokens = min(batch.rows - token, TOKENS);
     let m = Matrix(call.M, call.K / 4u, call.CHUNKS, call.BLOCKS, 0u, 0u);
     accumulate(m, row, (token * call.WIDTH + call.X_AT) / 4u, call.WIDTH / 4u, tokens, local);
     reduce(local);
-    for (var i = lane; i < 4u * tokens; i += LANES) {
-        let r = row + i % 4u;
-        if (r < call.M) { out[(token + i / 4u) * call.M + r] = exp(-exp(min(bias[r] + reduced(i % 4u * TOKENS + i / 4u, local), 80.0))); }
+    for (var i = local % LANES; i < tokens && row < call.M; i += LANES) {
+        out[((token + i) * call.M + row) / 4u] = exp(-exp(min(bias[row / 4u] + reduced(i, local), vec4<f32>(80.0))));
     }
 }

@@ -15,13 +15,12 @@ struct Call {
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [rows, 5, K] z
-@group(0) @binding(4) var<storage, read_write> mixed: array<f32>;         // [7, rows, C] x w k v r g d
+@group(0) @binding(4) var<storage, read_write> mixed: array<vec4<f32>>;   // [7, rows, C] x w k v r g d
 //!include lib/tile_{tile}.wgsl
 //!include lib/reduce_{reduce}.wgsl
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let lane = local % LANES;
     let row = (group.y * (WG / LANES) + local / LANES) * 4u;
     let token = group.x * TOKENS;
     let tokens = min(batch.rows - token, TOKENS);
@@ -30,11 +29,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let m = Matrix(call.M, call.K / 4u, call.CHUNKS, call.BLOCKS, 0u, 0u);
     accumulate(m, row, (token * parts + source) * (call.K / 4u), parts * (call.K / 4u), tokens, local);
     reduce(local);
-    let plane = batch.rows * call.C;
+    let plane = batch.rows * call.C / 4u;
     let column = row - source * call.C;
-    for (var i = lane; i < 4u * tokens; i += LANES) {
-        if (row >= call.M) { continue; }  // C is a multiple of 4
-        let at = (token + i / 4u) * call.C + column + i % 4u;
-        mixed[(1u + source) * plane + at] += mixed[(1u + parts) * plane + at] * reduced(i % 4u * TOKENS + i / 4u, local);
+    for (var i = local % LANES; i < tokens && row < call.M; i += LANES) {
+        let at = ((token + i) * call.C + column) / 4u;
+        mixed[(1u + source) * plane + at] += mixed[(1u + parts) * plane + at] * reduced(i, local);
     }
 }

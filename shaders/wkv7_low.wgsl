@@ -12,7 +12,7 @@ const TILES: u32 = WG / LANES;
 //!include lib/wkv7_call.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [rows, WIDTH] projected
 @group(0) @binding(4) var<storage, read> vectors: array<vec4<f32>>;       // [8, C] w0 a0 v0 k_k k_a r_k ln_x.weight ln_x.bias
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;           // [rows, 5, C]
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;     // [rows, 5, C]
 //!include lib/tile_{tile}.wgsl
 //!include lib/reduce_{reduce}.wgsl
 
@@ -51,12 +51,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let bias = vectors[(min(kind, 3u) * call.C + channel) / 4u];
     for (var t = first_chunk(local); t < tokens; t += LANES) {
         let row = token + t;
-        var value = vec4<f32>(reduced(t, local), reduced(TOKENS + t, local), reduced(2u * TOKENS + t, local), reduced(3u * TOKENS + t, local));
+        var value = reduced(t, local);
         if (kind < 3u) { value = 1.0 / (1.0 + exp(-(bias + value))); }
         if (kind == 0u) { value = exp(-0.6065306597126334 * value); }
         if (kind == 2u && call.FIRST == 1u) { value = vec4<f32>(0.0); }
         if (kind == 3u) { value = x[(row * call.WIDTH + call.SEGMENT + channel) / 4u] * bias * key_rate(row, channel / N * N, local); }
-        let at = (row * 5u + kind) * call.C + c;
-        for (var i = 0u; i < 4u && c < call.C; i++) { out[at + i] = value[i]; }
+        if (c < call.C) { out[((row * 5u + kind) * call.C + c) / 4u] = value; }
     }
 }

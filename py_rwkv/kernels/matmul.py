@@ -8,6 +8,13 @@ from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.activation import activate
 from py_rwkv.kernels.base import kernel
 
+
+
+def write(rows: int, stride: int, at: int) -> str:
+    """How the output is written: four rows at once where its sizes allow."""
+    return "singly" if (rows | stride | at) % 4 else "quads"
+
+
 _one = {"tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one", "share": "1"}
 _tile = {"tile": "4x4", "LANES": 1, "WG": 32, "reduce": "one", "share": "1"}
 _shared = {"tile": "4x8", "LANES": 1, "WG": 16, "reduce": "one", "share": "8"}
@@ -21,6 +28,7 @@ def _case(m: int, k: int, encoding: str, tile: dict[str, Any], **more: int) -> d
         | tile
         | w.layout(encoding, k)
         | more
+        | {"write": write(m, more.get("OUT_STRIDE", m), more.get("OUT_AT", 0))}
     )
 
 
@@ -47,6 +55,7 @@ matmul = kernel(
         "reduce",
         "share",
         "tile",
+        "write",
     ),
     grid=lambda c: w.grid(c, "outputs" if c["PER_OUTPUT"] else "rows"),
     cases=(

@@ -15,6 +15,7 @@ from py_rwkv.hooks import Callback, Hook, matches, wants
 from py_rwkv.kernels import KERNELS, topk
 from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.base import Value
+from py_rwkv.kernels.matmul import write
 from py_rwkv.models.tuning import Tuning
 from py_rwkv.program import MAX_ROWS, Buffer, Call, Cut, Part, Point, Program
 from py_rwkv.quant import ENCODINGS
@@ -269,6 +270,7 @@ class Builder:
         """out = act(m x), or out += m x, or out += gate · m x with the gate at that column of x."""
         more = {"ACT": act, "ADD": int(add) if gate is None else 2, "PER_OUTPUT": int(per == "outputs")}
         more |= {"OUT_STRIDE": stride or m.rows, "OUT_AT": at, "X_STRIDE": x.shape[-1], "GATE_AT": gate or 0}
+        more["write"] = write(m.rows, stride or m.rows, at)
         return self.call("matmul", self.tile(m) | more, [m.weights, m.scales, x, out])
 
     def project(self, m: Matrix, x: Buffer, table: Buffer, out: Buffer, block: int) -> Buffer:

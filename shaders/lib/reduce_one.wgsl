@@ -1,3 +1,3 @@
-// One invocation owns its tile: nothing to reduce.
+// One invocation owns its tile: nothing to reduce. `reduced(t)`: the rows of token t.
 fn reduce(local: u32) {}
-fn reduced(i: u32, local: u32) -> f32 { return element(acc, i); }
+fn reduced(t: u32, local: u32) -> vec4<f32> { return column(t); }

@@ -6,4 +6,4 @@ fn reduce(local: u32) {
         for (var k = 0u; k < PARTS; k++) { acc[k] += subgroupShuffleXor(acc[k], apart); }
     }
 }
-fn reduced(i: u32, local: u32) -> f32 { return element(acc, i); }
+fn reduced(t: u32, local: u32) -> vec4<f32> { return column(t); }

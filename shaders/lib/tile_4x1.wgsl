@@ -1,5 +1,5 @@
 //!include lib/tile.wgsl
-// 4 weight rows × 1 token. `acc`: one row per component.
+// 4 weight rows × 1 token. `acc`: a row per component.
 const TOKENS: u32 = 1u;
 alias Acc = vec4<f32>;
 const PARTS: u32 = 4u; // of it
@@ -7,4 +7,4 @@ var<private> acc: Acc;
 
 fn accumulate(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) { acc = product1(m, row, base, local); }
 fn accumulate_any(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) { acc = product1(m, row, base, local); }
-fn element(value: Acc, i: u32) -> f32 { return value[i]; }
+fn column(t: u32) -> vec4<f32> { return acc; }

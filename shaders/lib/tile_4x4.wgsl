@@ -1,6 +1,6 @@
 //!include lib/tile.wgsl
 //!include lib/tile_tokens.wgsl
-// 4 weight rows × 4 tokens: each decoded chunk of weights serves four tokens. `acc`: a row per column, a token per component.
+// 4 weight rows × 4 tokens: each decoded chunk of weights serves four tokens. `acc`: a token per column, a row per component.
 const TOKENS: u32 = 4u;
 alias Acc = mat4x4<f32>;
 const PARTS: u32 = 4u; // of it
@@ -22,7 +22,7 @@ fn accumulate(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u
         r2 += partial4(at.z, block.z, chunk, v);
         r3 += partial4(at.w, block.w, chunk, v);
     }
-    acc = Acc(r0, r1, r2, r3);
+    acc = transpose(Acc(r0, r1, r2, r3));
 }
 // The same for kernels that often see a lone token: the last one of a prompt before the head.
 fn accumulate_any(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) {
@@ -30,7 +30,6 @@ fn accumulate_any(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, loca
         accumulate(m, row, base, stride, tokens, local);
         return;
     }
-    let sum = product1(m, row, base, local);
-    acc = Acc(sum.xxxx, sum.yyyy, sum.zzzz, sum.wwww);
+    acc[0] = product1(m, row, base, local);
 }
-fn element(value: Acc, i: u32) -> f32 { return value[i / 4u][i % 4u]; }
+fn column(t: u32) -> vec4<f32> { return one_of(t, acc); }
