@@ -84,6 +84,10 @@ matmul = kernel(
         _case(33, 1024, "int8", _within, ACT=1),
         _case(70, 40, "f16", _within | {"tile": "4x1", "LANES": 2}, ADD=1),
         _case(60, 200, "nf4", _within | {"tile": "4x8"}, ADD=1),
+        _case(50, 200, "f16", _shared | {"tile": "4x16"}, ADD=1),
+        _case(96, 80, "int8", _shared | {"tile": "4x16"}, ACT=3),
+        _case(60, 200, "int4", _within | {"tile": "4x16"}),
+        _case(36, 1024, "f16", _many | {"tile": "4x8"}, PER_OUTPUT=1),
     ),
 )
 

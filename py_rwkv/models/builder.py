@@ -234,13 +234,13 @@ class Builder:
     ) -> Buffer:
         """LayerNorm (unless x is `normed`) + token shift + as many interpolations as `mu` has rows; `keep`: and the difference they interpolate over."""
         sources, channels = mu.shape
-        constants = {"C": channels, "S": sources, "KEEP": int(keep), "NORM": int(not normed)} | self._norm()
+        constants = {"C": channels, "S": sources, "KEEP": int(keep), "NORM": int(not normed)} | self._norm(channels)
         return self.call("layer_mix", constants, [x, norm, mu, prev, out])
 
     def layer_norm(self, x: Buffer, norm: Buffer, out: Buffer, *, per: str = "rows") -> Buffer:
         """LayerNorm of every row, or of those with an output."""
         channels = norm.shape[1]
-        return self.call("layer_norm", {"C": channels, "PER_OUTPUT": int(per == "outputs")} | self._norm(), [x, norm, out])
+        return self.call("layer_norm", {"C": channels, "PER_OUTPUT": int(per == "outputs")} | self._norm(channels), [x, norm, out])
 
     def group_norm(self, y: Buffer, vectors: Buffer, out: Buffer, head_size: int, eps: float) -> Buffer:
         """GN of every head: gain and bias are the last two rows of `vectors`."""
@@ -298,7 +298,7 @@ class Builder:
         share = 1 if block % (4 * t.share) or t.workgroup % t.share else t.share
         return {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.sum, "share": str(share)}
 
-    def _norm(self) -> dict[str, Any]:
+    def _norm(self, channels: int) -> dict[str, Any]:
         t = self.tuning
         shared = t.share > 1 and t.norm_workgroup % t.share == 0
-        return {"PER": t.norm_channels, "WG": t.norm_workgroup, "reduce": str(t.share) if shared else t.reduce}
+        return {"PER": t.norm_channels or -(-channels // (4 * t.norm_workgroup)), "WG": t.norm_workgroup, "reduce": str(t.share) if shared else t.reduce}

@@ -32,7 +32,7 @@ class Tuning:
     share: int = 1  # invocations of a subgroup, exactly, that share what they load of the input; 1: each loads it all. Needs lanes == 1
     workgroup: int = 16
     norm_workgroup: int = 16
-    norm_channels: int = 4  # vec4s of a row per invocation
+    norm_channels: int = 4  # vec4s of a row per invocation; 0: so many that a workgroup has a whole row
     wkv_rows: int = 4  # state rows per invocation
     whole_heads: bool = True  # one workgroup or invocation sees a whole head: what follows the recurrence needs no dispatch of its own
     narrow: int = 1  # a step of at most so many rows runs the decode program, a longer one the prefill program
@@ -54,13 +54,13 @@ class Tuning:
 
 
 VALUES: dict[str, tuple[Any, ...]] = {
-    "tile": ("4x1", "4x4", "4x8"),
+    "tile": ("4x1", "4x4", "4x8", "4x16"),
     "lanes": POWERS[:7],
     "sums": ("memory", "subgroup"),
     "share": (1, 4, 8),
     "workgroup": POWERS,
     "norm_workgroup": POWERS,
-    "norm_channels": POWERS[:5],
+    "norm_channels": (0, *POWERS[:5]),
     "wkv_rows": (1, 2, 4),
     "whole_heads": (False, True),
     "narrow": tuple(range(1, 17)),
@@ -99,9 +99,15 @@ SOFTWARE = Tuning(narrow=2)  # lavapipe: two rows take 0.85–0.95 of the prefil
 HARDWARE = Tuning(lanes=16, workgroup=64, norm_workgroup=64, norm_channels=1, wkv_rows=1, chunk=128)
 
 
+# By `share`. SwiftShader (4) multiplies a tenth faster with 4x16, but compiles each kernel 0.4 s longer.
+PREFILL_TILES = {1: "4x4", 4: "4x8", 8: "4x16"}
+
+
 def prefill_tuning(decode: Tuning) -> Tuning:
-    """The tile for many rows at once: each decoded weight serves several tokens. A lone invocation has no time for a whole head, row after row."""
-    return replace(decode, tile="4x4" if decode.share == 1 else "4x8", whole_heads=decode.lanes > 1)
+    """The tile for many rows at once: each decoded weight serves several tokens. A lone invocation has no time for a whole head, row after row. Where every
+    subgroup sums a row for itself, one has the whole row: there are rows enough."""
+    form = replace(decode, tile=PREFILL_TILES[decode.share], whole_heads=decode.lanes > 1)
+    return replace(form, norm_workgroup=decode.share, norm_channels=0) if decode.share > 1 else form
 
 
 def choice_of(decode: Tuning) -> Choice:

@@ -1,36 +1,12 @@
-//!include lib/tile.wgsl
-//!include lib/tile_tokens.wgsl
-//!include lib/inputs_{share}.wgsl
-// 4 weight rows × 8 tokens: each decoded chunk of weights serves eight tokens. `acc`: an element per token, a row per component.
+// 4 weight rows × 8 tokens. `acc`: an element per token, a row per component.
 const TOKENS: u32 = 8u;
 alias Acc = array<vec4<f32>, 8>;
 const PARTS: u32 = 8u; // of it
 var<private> acc: Acc;
 
-fn partial8(at: u32, block: u32, chunk: u32, v: Inputs8) -> mat2x4<f32> {
-    let about = facts(block + chunk / 2u);
-    let w = load16(at + chunk, about);
-    return scale(about) * mat2x4<f32>(dots(w, v.low), dots(w, v.high));
-}
 fn accumulate(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) {
-    let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(m.rows - 1u));
-    let at = m.at + r * m.chunks;
-    let block = m.block + r * m.blocks;
-    let rows = rows8(base, stride, tokens - 1u, local);
-    var r0 = mat2x4<f32>();
-    var r1 = mat2x4<f32>();
-    var r2 = mat2x4<f32>();
-    var r3 = mat2x4<f32>();
-    for (var chunk = first_chunk(local); chunk < m.chunks; chunk += LANES) {
-        let v = inputs8(m.quads, rows, chunk, local);
-        r0 += partial8(at.x, block.x, chunk, v);
-        r1 += partial8(at.y, block.y, chunk, v);
-        r2 += partial8(at.z, block.z, chunk, v);
-        r3 += partial8(at.w, block.w, chunk, v);
-    }
-    let low = transpose(mat4x4<f32>(r0[0], r1[0], r2[0], r3[0]));
-    let high = transpose(mat4x4<f32>(r0[1], r1[1], r2[1], r3[1]));
-    acc = Acc(low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]);
+    let p = product8(m, row, base, stride, tokens, local);
+    acc = Acc(p.low[0], p.low[1], p.low[2], p.low[3], p.high[0], p.high[1], p.high[2], p.high[3]);
 }
 // The same for kernels that often see a lone token: the last one of a prompt before the head.
 fn accumulate_any(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) {
@@ -45,3 +21,4 @@ fn column(t: u32) -> vec4<f32> {
     let high = one_of(t, mat4x4<f32>(acc[4], acc[5], acc[6], acc[7]));
     return select(low, high, t >= 4u);
 }
+//!include lib/product8.wgsl
