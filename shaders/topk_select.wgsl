@@ -23,8 +23,13 @@ var<workgroup> bar: f32;
 var<workgroup> bar_id: u32;
 var<workgroup> count: atomic<u32>;
 
+var<workgroup> total: u32;
+
 fn beats(a: f32, a_id: u32, b: f32, b_id: u32) -> bool {
     return a > b || (a == b && a_id < b_id);
+}
+fn before(other: vec4<f32>, id: vec4<u32>, mine: f32, my_id: u32) -> vec4<u32> {
+    return vec4<u32>((other > vec4<f32>(mine)) | ((other == vec4<f32>(mine)) & (id < vec4<u32>(my_id))));
 }
 fn both(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
     let most = max(a.y, b.y);
@@ -44,16 +49,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     sums[local] = sum;
     if (local == 0u) { atomicStore(&count, 0u); }
     workgroupBarrier();
-    for (var g = local; g < GROUPS; g += WG) {
-        var rank = vec4<u32>(0u);  // four others at a time
-        let mine = vec4<f32>(top(g));
-        let my_id = vec4<u32>(top_id(g));
-        for (var i = 0u; i < GROUPS; i += 4u) {
-            let other = vec4<f32>(top(i), top(i + 1u), top(i + 2u), top(i + 3u));
-            let other_id = vec4<u32>(top_id(i), top_id(i + 1u), top_id(i + 2u), top_id(i + 3u));
-            rank += vec4<u32>((other > mine) | ((other == mine) & (other_id < my_id)));
-        }
-        if (rank.x + rank.y + rank.z + rank.w == K - 1u) {
+    for (var first = 0u; first < GROUPS; first += WG) {
+        let g = first + local;
+        let rank = groups_before(top(g), top_id(g), local);
+        if (g < GROUPS && rank == K - 1u) {
             bar = top(g);
             bar_id = top_id(g);
         }
@@ -80,13 +79,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     storageBarrier();
     workgroupBarrier();
-    let n = min(atomicLoad(&count), call.CAPACITY);
-    for (var c = local; c < n; c += WG) {
+    if (local == 0u) { total = min(atomicLoad(&count), call.CAPACITY); }
+    let n = workgroupUniformLoad(&total);
+    for (var first = 0u; first < n; first += WG) {
+        let c = min(first + local, n - 1u);
         let id = found[list + c];
         let l = bitcast<f32>(found[list + call.CAPACITY + c]);
-        var rank = 0u;
-        for (var i = 0u; i < n; i++) { rank += u32(beats(bitcast<f32>(found[list + call.CAPACITY + i]), found[list + i], l, id)); }
-        if (rank < K) {
+        let rank = listed_before(list, n, l, id, local);
+        if (first + local < n && rank < K) {
             candidates[out + 4u + rank] = id;
             candidates[out + 4u + K + rank] = bitcast<u32>(l);
         }

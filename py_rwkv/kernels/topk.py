@@ -19,7 +19,10 @@ NEVER = -1e30  # the logit of a token that a mask forbids
 
 
 def sizes(vocab: int, limit: int, reduce: str = "many") -> dict[str, Any]:
-    """Constants for a vocabulary of which the first `limit` ids may be sampled. reduce: "one" keeps nothing in workgroup memory but what is counted there."""
+    """Constants for a vocabulary of which the first `limit` ids may be sampled.
+
+    reduce: "one" keeps nothing in workgroup memory but what is counted there; "4", "8" neither, and the invocations of a subgroup, so many, share what they load.
+    """
     k = min(K, limit)
     groups = min(512, limit)
     return {
@@ -38,7 +41,7 @@ def _grid(c: Constants) -> tuple[Dim, ...]:
     return Dim(c["GROUPS"], c["WG"]), PER_OUTPUT
 
 
-_CASES = tuple(sizes(v, n, r) for v, n in ((256, 256), (1000, 900), (65536, 65530), (100, 100), (277, 277)) for r in ("one", "many"))
+_CASES = tuple(sizes(v, n, r) for v, n in ((256, 256), (1000, 900), (65536, 65530), (100, 100), (277, 277)) for r in ("one", "many", "8"))
 
 
 def _order(logits: Any, ids: Any) -> Any:

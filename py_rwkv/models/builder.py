@@ -280,7 +280,8 @@ class Builder:
 
     def topk(self, logits: Buffer, vocab: int, limit: int) -> Buffer:
         """The best 256 logits of every output and log Σ exp: u32 [outputs, 4 + 2 K]."""
-        c, outputs = topk.sizes(vocab, limit, self.tuning.reduce), self.program.max_outputs
+        t = self.tuning
+        c, outputs = topk.sizes(vocab, limit, t.reduce if t.share == 1 else str(t.share)), self.program.max_outputs
         best = self.scratch("topk.best", outputs, c["GROUPS"], 4)
         found = self.scratch("topk.found", outputs, 2, c["CAPACITY"], dtype="u32")
         candidates = self.scratch("candidates", outputs, 4 + 2 * c["K"], dtype="u32", role="output")

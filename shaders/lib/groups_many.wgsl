@@ -12,9 +12,6 @@ fn keep_groups(first: u32, local: u32) {
         top_ids[g] = 0xffffffffu;
     }
 }
-fn top(g: u32) -> f32 {
-    return tops[g];
-}
-fn top_id(g: u32) -> u32 {
-    return top_ids[g];
-}
+fn top(g: u32) -> f32 { return tops[min(g, ROOM - 1u)]; }
+fn top_id(g: u32) -> u32 { return top_ids[min(g, ROOM - 1u)]; }
+//!include lib/ranks_alone.wgsl
