@@ -1,7 +1,8 @@
 """The K best of V logits, best first, and log Σ exp of all of them: two dispatches, no sort, ties to the lower id.
 
 1. `topk_groups`: the best logit of each of GROUPS strided groups;  2. `topk_select`: the K-th best of those is a bar that at least K logits reach;
-everything that reaches it is gathered (only K groups can hold such logits), and the few hundred gathered ones are ranked against each other.
+everything that reaches it is gathered (only K groups can hold such logits, and few of them more than one), and the few hundred gathered ones are ranked
+   against each other.
 
 An output whose step says so is masked: tokens without a bit in its mask get the logit NEVER, so they count for nothing, and are candidates only where fewer
 than K tokens are allowed.
@@ -83,7 +84,8 @@ def _(step: Any, c: Any, memo: Any, masks: Any, logits: Any, best: Any) -> None:
         out[:, 0] = table.max(0)
         out[:, 1] = (place * c.GROUPS + np.arange(c.GROUPS)).astype(np.uint32).view(np.float32)
         out[:, 2] = np.exp(table - out[:, 0]).sum(0)
-        out[:, 3] = 0
+        table[place, np.arange(c.GROUPS)] = NEVER
+        out[:, 3] = np.maximum(table.max(0), NEVER)
 
 
 def _fill_groups(rng: Any, c: Any, logits: Any, best: Any, found: Any, **_: Any) -> None:
@@ -96,7 +98,7 @@ def _fill_groups(rng: Any, c: Any, logits: Any, best: Any, found: Any, **_: Any)
 topk_select = kernel(
     "topk_select",
     reads={"logits": "f32[outputs,V]", "best": "f32[outputs,GROUPS,4]"},
-    writes={"found": "u32[outputs,2,CAPACITY]", "candidates": "u32[outputs,4+2*K]"},
+    writes={"found": "u32[outputs,2*CAPACITY+GROUPS]", "candidates": "u32[outputs,4+2*K]"},
     constants=("V", "LIMIT", "K", "GROUPS", "CAPACITY", "WG", "reduce"),
     grid=lambda c: (Dim(), PER_OUTPUT),
     cases=_CASES,
@@ -112,7 +114,9 @@ def _(step: Any, c: Any, memo: Any, logits: Any, best: Any, found: Any, candidat
         bar = _order(groups[:, 0], ids)[c.K - 1]
         level = groups[bar, 0]
         gathered = np.flatnonzero((row > level) | ((row == level) & (np.arange(c.LIMIT) <= ids[bar]))).astype(np.uint32)
-        listed[:, : len(gathered)] = gathered, row[gathered].view(np.uint32)
+        search = np.flatnonzero(groups[:, 3] >= level)  # the other groups have nothing but their best
+        for at, values in ((0, gathered), (c.CAPACITY, row[gathered].view(np.uint32)), (2 * c.CAPACITY, search)):
+            listed[at : at + len(values)] = values
         top = groups[:, 0].max()
         total = np.float32(top + np.log((groups[:, 2] * np.exp(groups[:, 0] - top)).sum()))
         chosen = gathered[_order(row[gathered], gathered)[: c.K]]

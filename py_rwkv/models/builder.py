@@ -283,7 +283,7 @@ class Builder:
         t = self.tuning
         c, outputs = topk.sizes(vocab, limit, t.reduce if t.share == 1 else str(t.share)), self.program.max_outputs
         best = self.scratch("topk.best", outputs, c["GROUPS"], 4)
-        found = self.scratch("topk.found", outputs, 2, c["CAPACITY"], dtype="u32")
+        found = self.scratch("topk.found", outputs, 2 * c["CAPACITY"] + c["GROUPS"], dtype="u32")
         candidates = self.scratch("candidates", outputs, 4 + 2 * c["K"], dtype="u32", role="output")
         masks = self.scratch("masks", outputs, c["WORDS"], dtype="u32")
         self.call("topk_groups", c, [masks, logits, best])
