@@ -9,7 +9,6 @@ from py_rwkv.kernels.activation import activate
 from py_rwkv.kernels.base import kernel
 
 
-
 def write(rows: int, stride: int, at: int) -> str:
     """How the output is written: four rows at once where its sizes allow."""
     return "singly" if (rows | stride | at) % 4 else "quads"

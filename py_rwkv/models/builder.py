@@ -302,4 +302,8 @@ class Builder:
     def _norm(self, channels: int) -> dict[str, Any]:
         t = self.tuning
         shared = t.share > 1 and t.norm_workgroup % t.share == 0
-        return {"PER": t.norm_channels or -(-channels // (4 * t.norm_workgroup)), "WG": t.norm_workgroup, "reduce": str(t.share) if shared else t.reduce}
+        return {
+            "PER": t.norm_channels or -(-channels // (4 * t.norm_workgroup)),
+            "WG": t.norm_workgroup,
+            "reduce": str(t.share) if shared else t.reduce,
+        }

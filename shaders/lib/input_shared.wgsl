@@ -14,3 +14,25 @@ fn input16(quads: u32, base: u32, chunk: u32, local: u32) -> mat4x4<f32> {
     return spread16(mine);
 }
 fn shared_sum(v: f32) -> f32 { return subgroupAdd(v); }
+// A block (32 columns) of the input: what its two chunks have.
+struct Inputs32 { low: mat4x4<f32>, high: mat4x4<f32> }
+// A quad of it; nothing past the row's end, which may be in the middle of a block.
+fn quad_of(quads: u32, base: u32, at: u32) -> vec4<f32> { return select(x[base + at], vec4<f32>(0.0), at >= quads); }
+
+// Product over one block, for a weight row whose chunks start at `at` and whose blocks start at `block`. What lies behind the last chunk of a row meets zeros.
+fn partial1(at: u32, block: u32, b: u32, v: Inputs32) -> f32 {
+    let about = facts(block + b);
+    return scale(about) * (dot16(load16(at + 2u * b, about), v.low) + dot16(load16(at + 2u * b + 1u, about), v.high));
+}
+// 4 weight rows × 1 token, a row per component. Rows past the end are the last one again.
+fn product1(m: Matrix, row: u32, base: u32, local: u32) -> vec4<f32> {
+    let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(m.rows - 1u));
+    let at = m.at + r * m.chunks;
+    let block = m.block + r * m.blocks;
+    var sum = vec4<f32>(0.0);
+    for (var b = 0u; b < m.blocks; b++) {
+        let v = input32(m.quads, base, b, local);
+        sum += vec4<f32>(partial1(at.x, block.x, b, v), partial1(at.y, block.y, b, v), partial1(at.z, block.z, b, v), partial1(at.w, block.w, b, v));
+    }
+    return sum;
+}

@@ -12,8 +12,4 @@ fn chunks_of(a: mat4x4<f32>, b: mat4x4<f32>, c: mat4x4<f32>, d: mat4x4<f32>) -> 
     return Inputs(
         mat4x4<f32>(a[0], b[0], c[0], d[0]), mat4x4<f32>(a[1], b[1], c[1], d[1]), mat4x4<f32>(a[2], b[2], c[2], d[2]), mat4x4<f32>(a[3], b[3], c[3], d[3]));
 }
-// What the first four invocations have, handed round.
-fn first4(v: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u));
-}
 fn first4_tokens(own: mat4x4<f32>) -> Inputs { return chunks_of(first4(own[0]), first4(own[1]), first4(own[2]), first4(own[3])); }

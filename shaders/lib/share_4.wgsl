@@ -11,3 +11,7 @@ fn spread16(mine: vec4<f32>) -> mat4x4<f32> {
         vec4<f32>(subgroupBroadcast(mine.z, 0u), subgroupBroadcast(mine.z, 1u), subgroupBroadcast(mine.z, 2u), subgroupBroadcast(mine.z, 3u)),
         vec4<f32>(subgroupBroadcast(mine.w, 0u), subgroupBroadcast(mine.w, 1u), subgroupBroadcast(mine.w, 2u), subgroupBroadcast(mine.w, 3u)));
 }
+// What the first four invocations have, handed round.
+fn first4(v: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u));
+}

@@ -11,3 +11,10 @@ fn spread16(mine: vec4<f32>) -> mat4x4<f32> {
         vec4<f32>(subgroupBroadcast(mine.y, 0u), subgroupBroadcast(mine.y, 1u), subgroupBroadcast(mine.y, 2u), subgroupBroadcast(mine.y, 3u)),
         vec4<f32>(subgroupBroadcast(mine.y, 4u), subgroupBroadcast(mine.y, 5u), subgroupBroadcast(mine.y, 6u), subgroupBroadcast(mine.y, 7u)));
 }
+// What the first four invocations have, handed round.
+fn first4(v: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u));
+}
+fn next4(v: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(subgroupBroadcast(v, 4u), subgroupBroadcast(v, 5u), subgroupBroadcast(v, 6u), subgroupBroadcast(v, 7u));
+}
