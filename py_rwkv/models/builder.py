@@ -268,7 +268,7 @@ class Builder:
         at: int = 0,
     ) -> Buffer:
         """out = act(m x), or out += m x, or out += gate · m x with the gate at that column of x."""
-        more = {"ACT": act, "ADD": int(add) if gate is None else 2, "PER_OUTPUT": int(per == "outputs")}
+        more: dict[str, Value] = {"ACT": act, "ADD": int(add) if gate is None else 2, "PER_OUTPUT": int(per == "outputs")}
         more |= {"OUT_STRIDE": stride or m.rows, "OUT_AT": at, "X_STRIDE": x.shape[-1], "GATE_AT": gate or 0}
         more["write"] = write(m.rows, stride or m.rows, at)
         return self.call("matmul", self.tile(m) | more, [m.weights, m.scales, x, out])
