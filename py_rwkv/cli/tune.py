@@ -19,6 +19,11 @@ def register(commands: Commands) -> None:
         run,
         "Measure which forms of the kernels are the fastest for a model on this adapter; later loads use them (docs/tuning.md).",
     )
+    c.add_argument(
+        "--rounded",
+        action="store_true",
+        help="also try forms that round activations to 8 bits: results differ a little from other devices'",
+    )
     c.add_argument("--json", action="store_true")
 
 
@@ -30,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 async def measured(args: argparse.Namespace) -> dict[str, Any]:
-    engine = await opened(args, tuning="measure")
+    engine = await opened(args, tuning="rounded" if args.rounded else "measure")
     try:
         report: dict[str, Any] = {"adapter": engine.device.adapter, "model": engine.manifest.name}
         report.update(engine.tuning)

@@ -18,12 +18,13 @@ _one = {"tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one", "share": "1"}
 _tile = {"tile": "4x4", "LANES": 1, "WG": 32, "reduce": "one", "share": "1"}
 _shared = {"tile": "4x8", "LANES": 1, "WG": 16, "reduce": "one", "share": "8"}
 _many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many", "share": "1"}
+_packed = {"dots": "packed"}
 _within = {"tile": "4x4", "LANES": 4, "WG": 64, "reduce": "subgroup", "share": "1"}  # the smallest subgroups there are
 
 
 def _case(m: int, k: int, encoding: str, tile: dict[str, Any], **more: int) -> dict[str, Any]:
     return (
-        {"M": m, "K": k, "ACT": 0, "ADD": 0, "PER_OUTPUT": 0, "OUT_STRIDE": m, "OUT_AT": 0, "X_STRIDE": k, "GATE_AT": 0}
+        {"M": m, "K": k, "ACT": 0, "ADD": 0, "PER_OUTPUT": 0, "OUT_STRIDE": m, "OUT_AT": 0, "X_STRIDE": k, "GATE_AT": 0, "dots": "float"}
         | tile
         | w.layout(encoding, k)
         | more
@@ -54,6 +55,7 @@ matmul = kernel(
         "reduce",
         "share",
         "tile",
+        "dots",
         "write",
     ),
     grid=lambda c: w.grid(c, "outputs" if c["PER_OUTPUT"] else "rows"),
@@ -83,6 +85,10 @@ matmul = kernel(
         _case(33, 1024, "int8", _within, ACT=1),
         _case(70, 40, "f16", _within | {"tile": "4x1", "LANES": 2}, ADD=1),
         _case(60, 200, "nf4", _within | {"tile": "4x8"}, ADD=1),
+        _case(256, 64, "int8", _one | _packed, ACT=3),
+        _case(50, 200, "int8", _tile | _packed, ADD=1),
+        _case(33, 1024, "int8", _many | _packed, PER_OUTPUT=1),
+        _case(60, 200, "int8", _within | _packed | {"tile": "4x8"}),
         _case(50, 200, "f16", _shared | {"tile": "4x16"}, ADD=1),
         _case(96, 80, "int8", _shared | {"tile": "4x16"}, ACT=3),
         _case(60, 200, "int4", _within | {"tile": "4x16"}),
@@ -93,7 +99,7 @@ matmul = kernel(
 
 @matmul.reference
 def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, x: Any, out: Any) -> None:
-    y = activate(c.ACT, x[:, : c.K] @ w.matrix(memo, c.encoding, weights, scales, c.M, c.K).T)
+    y = activate(c.ACT, w.taken(c, x[:, : c.K]) @ w.matrix(memo, c.encoding, weights, scales, c.M, c.K).T)
     if c.ADD == 2:
         y *= x[:, c.GATE_AT : c.GATE_AT + c.M]
     columns = slice(c.OUT_AT, c.OUT_AT + c.M)

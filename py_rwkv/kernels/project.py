@@ -12,7 +12,7 @@ from py_rwkv.kernels.activation import activate
 from py_rwkv.kernels.base import kernel
 from py_rwkv.lazy import np
 
-_case = {"M": 96, "TILES": 6, "tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one", "share": "1", "S": 3}
+_case = {"M": 96, "TILES": 6, "tile": "4x1", "LANES": 1, "WG": 64, "reduce": "one", "share": "1", "dots": "float", "S": 3}
 
 
 def _prepare(rng: Any, c: Any, table: Any, **_: Any) -> None:
@@ -23,7 +23,7 @@ project = kernel(
     "project",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[S,rows,K]", "table": "u32[TILES,2]"},
     writes={"out": "f32[rows,M]"},
-    constants=("M", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "reduce", "share", "tile"),
+    constants=("M", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "reduce", "share", "tile", "dots"),
     grid=w.grid,
     cases=(
         {**_case, "K": 64, **w.layout("int8", 64)},
@@ -33,6 +33,7 @@ project = kernel(
         {**_case, "K": 208, **w.layout("int4", 208), "tile": "4x4"},
         {**_case, "K": 40, **w.layout("nf4", 40)},
         {**_case, "K": 200, **w.layout("int8", 200), "tile": "4x8", "share": "8"},
+        {**_case, "K": 200, **w.layout("int8", 200), "tile": "4x4", "dots": "packed"},
         {**_case, "K": 200, **w.layout("f16", 200), "tile": "4x16", "share": "8"},
     ),
     prepare=_prepare,
@@ -48,5 +49,5 @@ def _(step: Any, c: Any, memo: w.Memo, weights: Any, scales: Any, x: Any, table:
         if i == len(segments) or segments[i] != segments[start]:
             source, act = segments[start]
             rows = slice(16 * start, 16 * i)
-            out[:, rows] = activate(act, x[source] @ matrix[rows].T)
+            out[:, rows] = activate(act, w.taken(c, x[source]) @ matrix[rows].T)
             start = i

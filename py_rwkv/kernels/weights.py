@@ -7,6 +7,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING, Any, cast
 
 from py_rwkv.kernels.base import Dim
+from py_rwkv.lazy import np
 from py_rwkv.quant import BLOCK, ENCODINGS
 
 if TYPE_CHECKING:
@@ -53,3 +54,14 @@ def matrix(
         return ENCODINGS[encoding].decode(parts)[:, :columns]
 
     return cast("ndarray", memo((weights.__array_interface__["data"][0], at, rows, columns), make))
+
+
+def taken(c: Any, x: ndarray) -> ndarray:
+    """The input x [tokens, K] as the products use it: as it is, or (`dots` packed) rounded to 8 bits, each 16 columns by the largest among them."""
+    if c.dots == "float":
+        return x
+    columns = np.zeros((len(x), padded(x.shape[1]) // 16, 16), np.float32)
+    columns.reshape(len(x), -1)[:, : x.shape[1]] = x
+    most = np.abs(columns).max(axis=2, keepdims=True)
+    q = np.rint(columns * (np.float32(127) / np.maximum(most, np.float32(1e-30))))
+    return cast("ndarray", (q * (most / np.float32(127))).reshape(len(x), -1)[:, : x.shape[1]])

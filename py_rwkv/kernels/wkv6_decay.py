@@ -8,14 +8,14 @@ from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.base import kernel
 from py_rwkv.lazy import np
 
-_one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one", "share": "1"}
-_many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many", "share": "1"}
+_one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one", "share": "1", "dots": "float"}
+_many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many", "share": "1", "dots": "float"}
 
 wkv6_decay = kernel(
     "wkv6_decay",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[rows,WIDTH]", "bias": "f32[M]"},
     writes={"out": "f32[rows,M]"},
-    constants=("M", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "WIDTH", "X_AT", "encoding", "reduce", "share", "tile"),
+    constants=("M", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "WIDTH", "X_AT", "encoding", "reduce", "share", "tile", "dots"),
     grid=w.grid,
     cases=(
         {"M": 128, "K": 64, "WIDTH": 576, "X_AT": 512, **w.layout("int8", 64), **_one},

@@ -8,14 +8,14 @@ from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.base import kernel
 from py_rwkv.lazy import np
 
-_one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one", "share": "1"}
-_many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many", "share": "1"}
+_one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one", "share": "1", "dots": "float"}
+_many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many", "share": "1", "dots": "float"}
 
 wkv6_mix = kernel(
     "wkv6_mix",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[rows,5*K]"},
     writes={"mixed": "f32[7,rows,C]"},
-    constants=("M", "C", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "reduce", "share", "tile"),
+    constants=("M", "C", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "reduce", "share", "tile", "dots"),
     grid=w.grid,
     cases=(
         {"M": 640, "C": 128, "K": 32, **w.layout("int8", 32), **_one},

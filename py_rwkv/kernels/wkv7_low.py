@@ -10,13 +10,13 @@ from py_rwkv.kernels.base import PER_ROW, Dim, kernel
 from py_rwkv.kernels.wkv7_inputs import wkv7_inputs
 from py_rwkv.lazy import np
 
-_one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one", "share": "1"}
+_one = {"tile": "4x1", "LANES": 1, "WG": 16, "reduce": "one", "share": "1", "dots": "float"}
 
 wkv7_low = kernel(
     "wkv7_low",
     reads={"weights": "stack[TOTAL]", "scales": "stack_scales[TOTAL_SCALES]", "x": "f32[rows,WIDTH]", "vectors": "f32[8,C]"},
     writes={"out": "f32[rows,5,C]"},
-    constants=(*wkv7_inputs.constants, "LANES", "reduce", "share", "tile"),
+    constants=(*wkv7_inputs.constants, "LANES", "reduce", "share", "tile", "dots"),
     grid=lambda c: (Dim(5 * -(-c["C"] // 4 // (c["WG"] // c["LANES"]))), Dim(1, int(c["tile"][2:]), "rows")),
     cases=(
         {**wkv7_inputs.cases[0], **_one, "tile": "4x8", "share": "8"},

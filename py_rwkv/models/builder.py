@@ -291,13 +291,14 @@ class Builder:
 
     def tile(self, m: Matrix, block: int = 0) -> dict[str, Any]:
         """The constants of every kernel that multiplies a matrix. block: rows that have the same input, if they do not all."""
-        return {"M": m.rows, "K": m.columns} | w.layout(m.weights.encoding, m.columns) | self.form(block)
+        packed = {"dots": "packed"} if self.tuning.dots == "packed" and m.weights.encoding == "int8" else {}
+        return {"M": m.rows, "K": m.columns} | w.layout(m.weights.encoding, m.columns) | self.form(block) | packed
 
     def form(self, block: int = 0) -> dict[str, Any]:
         """The form of a product: tile, and what invocations share."""
         t = self.tuning
         share = 1 if block % (4 * t.share) or t.workgroup % t.share else t.share
-        return {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.sum, "share": str(share)}
+        return {"tile": t.tile, "LANES": t.lanes, "WG": t.workgroup, "reduce": t.sum, "share": str(share), "dots": "float"}
 
     def _norm(self, channels: int) -> dict[str, Any]:
         t = self.tuning

@@ -30,6 +30,7 @@ class Tuning:
     lanes: int = 1  # invocations that share a tile
     sums: str = "memory"  # how their parts are added: through workgroup memory, or within a subgroup, which has at least so many
     share: int = 1  # invocations of a subgroup, exactly, that share what they load of the input; 1: each loads it all. Needs lanes == 1
+    dots: str = "float"  # or "packed": products of int8 matrices take inputs rounded to 8 bits, four at a time. Needs share == 1
     workgroup: int = 16
     norm_workgroup: int = 16
     norm_channels: int = 4  # vec4s of a row per invocation; 0: so many that a workgroup has a whole row
@@ -50,7 +51,7 @@ class Tuning:
     @property
     def exact(self) -> bool:
         """Whether all arithmetic is f32: the self-test allows forms that round activations more."""
-        return True
+        return self.dots == "float"
 
 
 VALUES: dict[str, tuple[Any, ...]] = {
@@ -58,6 +59,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "lanes": POWERS[:7],
     "sums": ("memory", "subgroup"),
     "share": (1, 4, 8),
+    "dots": ("float", "packed"),
     "workgroup": POWERS,
     "norm_workgroup": POWERS,
     "norm_channels": (0, *POWERS[:5]),
@@ -92,7 +94,8 @@ def _tuning(data: object) -> Tuning | None:
         return None
     if not all(any(value is v or (type(value) is type(v) and value == v) for v in VALUES[name]) for name, value in data.items()):
         return None
-    return Tuning(**data) if data["lanes"] <= data["workgroup"] and 1 in (data["lanes"], data["share"]) else None
+    fits = data["lanes"] <= data["workgroup"] and 1 in (data["lanes"], data["share"]) and (data["dots"] == "float" or data["share"] == 1)
+    return Tuning(**data) if fits else None
 
 
 SOFTWARE = Tuning(narrow=2)  # lavapipe: two rows take 0.85–0.95 of the prefill program's time in the decode program, three 1.2 times
@@ -125,23 +128,28 @@ def preset(features: Features) -> Choice:
     return choice_of(replace(SOFTWARE, share=least if least == most and least in VALUES["share"] else 1) if features.software else HARDWARE)
 
 
-def candidates(features: Features) -> list[Tuning]:
-    """Forms for decoding that are worth a measurement on such an adapter; the first is the preset's."""
+def candidates(features: Features, rounded: bool = False) -> list[Tuning]:
+    """Forms for decoding that are worth a measurement on such an adapter; the first is the preset's. rounded: with those that round activations."""
     first = preset(features).decode
+    packed = [replace(first, share=1, dots="packed")] if rounded and features.packed else []
     if features.software:
-        return [first] + [replace(first, workgroup=n) for n in (8, 32)]
+        return [first, *packed] + [replace(first, workgroup=n) for n in (8, 32)]
     shared = [replace(first, lanes=n, workgroup=w) for n, w in ((8, 64), (32, 64), (32, 128), (16, 128), (64, 64), (4, 64))]
     within = [replace(form, sums="subgroup") for form in (first, *shared) if form.lanes <= features.subgroups[0]]
-    return [first, *within[:1], *shared, *within[1:], replace(first, norm_workgroup=128), replace(first, norm_workgroup=256)]
+    return [first, *packed, *within[:1], *shared, *within[1:], replace(first, norm_workgroup=128), replace(first, norm_workgroup=256)]
 
 
-def prefill_candidates(features: Features, decode: Tuning) -> list[Tuning]:
+def prefill_candidates(features: Features, decode: Tuning, rounded: bool = False) -> list[Tuning]:
     """Forms for prefill beside a form for decoding; the first is what goes with it unmeasured."""
     first = prefill_tuning(decode)
+    exact = prefill_tuning(preset(features).decode)
+    packed = replace(exact, share=1, dots="packed", tile="4x8")
+    others = ([packed] if first.exact else [packed, exact]) if rounded and features.packed else []
     if features.software:
-        return [first] + [replace(first, workgroup=n) for n in (8, 32) if n != first.workgroup]
+        return [first, *others] + [replace(first, workgroup=n) for n in (8, 32) if n != first.workgroup]
     pairs = dict.fromkeys([(first.lanes, first.workgroup), (1, 64), (4, 64), (8, 64), (16, 64)])
-    return [replace(first, lanes=n, workgroup=w, sums=first.sums if 1 < n <= features.subgroups[0] else "memory") for n, w in pairs]
+    forms = [replace(first, lanes=n, workgroup=w, sums=first.sums if 1 < n <= features.subgroups[0] else "memory") for n, w in pairs]
+    return forms[:1] + others + forms[1:]
 
 
 def chunks(features: Features) -> tuple[int, ...]:

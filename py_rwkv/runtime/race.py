@@ -29,13 +29,18 @@ Sample = tuple[int, int, int]  # program, rows, outputs
 
 
 async def measure(
-    device: Device, manifest: Manifest, programs: Sequence[Program], progress: Progress | None = None, patience: float = PATIENCE
+    device: Device,
+    manifest: Manifest,
+    programs: Sequence[Program],
+    progress: Progress | None = None,
+    patience: float = PATIENCE,
+    rounded: bool = False,
 ) -> Choice:
     """The fastest forms for this model, whose `programs` the device holds and keeps; slots 0 and 1 move on.
 
     Candidates take turns, so that a machine that is busy for a moment is so for all, and their least times count. The preset stays unless another needs
     5 % less. Only as many layers as caches cannot hold are run; the head is counted as the whole model has it.
-    patience: seconds for compiling the candidates of a heat; those not reached in time take no part.
+    patience: seconds for compiling the candidates of a heat; those not reached in time take no part. rounded: forms that round activations may win.
     """
     told = 0
 
@@ -49,11 +54,11 @@ async def measure(
         progress(0, STAGES)
     race = Race(device, manifest, programs[0], patience)
     try:
-        forms = candidates(device.features)
+        forms = candidates(device.features, rounded)
         await race.enter(forms)
         decode = forms[await race.best([(i, 1, 1) for i in range(len(forms))])]
         tell()
-        tiles = prefill_candidates(device.features, decode)
+        tiles = prefill_candidates(device.features, decode, rounded)
         await race.enter(tiles)
         rows = min(tiles[0].chunk, 32)
         prefill = tiles[await race.best([(i, rows, 0) for i in range(len(tiles))])]

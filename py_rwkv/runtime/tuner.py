@@ -17,8 +17,8 @@ from py_rwkv.runtime import selftest
 from py_rwkv.runtime.kept import Kept
 from py_rwkv.runtime.race import PATIENCE, Progress, measure
 
-Mode = Literal["auto", "preset", "measure"]
-MODES = ("auto", "preset", "measure")
+Mode = Literal["auto", "preset", "measure", "rounded"]
+MODES = ("auto", "preset", "measure", "rounded")
 FAILURES = ("wrong-numerics", "kernel-failed")  # of a form, not of the device: another one may do
 
 
@@ -26,7 +26,8 @@ class Tuner:
     """What one load of a model does about it. `kept`: where choices and passed tests are stored; build: what they belong to in this package.
 
     mode: `auto`: the stored choice, else a measurement on hardware and the preset on software adapters, where compiling candidates takes longer than they gain;
-    `measure`: a new measurement everywhere; `preset`: neither measured nor stored; or the forms themselves.
+    `measure`: a new measurement everywhere; `rounded`: the same with forms that round activations among the candidates; `preset`: neither measured nor stored;
+    or the forms themselves.
     """
 
     def __init__(self, kept: Kept, build: str, mode: Mode | Tuning | Choice = "auto") -> None:
@@ -34,7 +35,8 @@ class Tuner:
             raise RwkvError("bad-setting", name="tuning", expected=" | ".join(MODES), found=mode)
         self.kept, self.build = kept, build
         self.mode: Mode | Choice = choice_of(mode) if isinstance(mode, Tuning) else mode
-        self.patience = 60.0 if mode == "measure" else PATIENCE
+        self.asked = mode in ("measure", "rounded")
+        self.patience = 60.0 if self.asked else PATIENCE
         self.report: dict[str, Any] = {}  # what was done, for people
         self._later: tuple[Device, Manifest, Choice] | None = None
 
@@ -57,7 +59,7 @@ class Tuner:
         stored = await self._stored(device, manifest) if self.mode == "auto" and not given else None
         first = self.mode if isinstance(self.mode, Choice) else stored or Choice(device.decode, device.prefill)
         source = "given" if given else "stored" if stored else "preset"
-        wants = measurable and (self.mode == "measure" or (self.mode == "auto" and source == "preset" and not device.features.software))
+        wants = measurable and (self.asked or (self.mode == "auto" and source == "preset" and not device.features.software))
         failure, failed = None, set[Choice]()
         for choice in (first, preset(device.features), SAFE):
             if choice in failed:
@@ -66,7 +68,8 @@ class Tuner:
                 device.tune(choice)
                 programs = await prepare()
                 if wants and not failure:
-                    before, choice, source = choice, await measure(device, manifest, programs, progress, self.patience), "measured"
+                    best = await measure(device, manifest, programs, progress, self.patience, self.mode == "rounded")
+                    before, choice, source = choice, best, "measured"
                     if choice != before:
                         device.tune(choice)
                         programs = await prepare()

@@ -10,9 +10,9 @@ fn input16(quads: u32, base: u32, chunk: u32, local: u32) -> mat4x4<f32> {
 }
 fn shared_sum(v: f32) -> f32 { return v; }
 // Product over one chunk, for a weight row whose chunks start at `at` and whose blocks start at `block`.
-fn partial1(at: u32, block: u32, chunk: u32, v: mat4x4<f32>) -> f32 {
+fn partial1(at: u32, block: u32, chunk: u32, v: Columns) -> f32 {
     let about = facts(block + chunk / 2u);
-    return scale(about) * dot16(load16(at + chunk, about), v);
+    return scale(about) * dot16(weights16(at + chunk, about), v);
 }
 // 4 weight rows × 1 token, a row per component. Rows past the end are the last one again.
 fn product1(m: Matrix, row: u32, base: u32, local: u32) -> vec4<f32> {
@@ -21,7 +21,7 @@ fn product1(m: Matrix, row: u32, base: u32, local: u32) -> vec4<f32> {
     let block = m.block + r * m.blocks;
     var sum = vec4<f32>(0.0);
     for (var chunk = first_chunk(local); chunk < m.chunks; chunk += LANES) {
-        let v = input16(m.quads, base, chunk, local);
+        let v = taken(input16(m.quads, base, chunk, local));
         sum += vec4<f32>(
             partial1(at.x, block.x, chunk, v), partial1(at.y, block.y, chunk, v), partial1(at.z, block.z, chunk, v), partial1(at.w, block.w, chunk, v));
     }

@@ -22,7 +22,7 @@ fn quad_of(quads: u32, base: u32, at: u32) -> vec4<f32> { return select(x[base +
 // Product over one block, for a weight row whose chunks start at `at` and whose blocks start at `block`. What lies behind the last chunk of a row meets zeros.
 fn partial1(at: u32, block: u32, b: u32, v: Inputs32) -> f32 {
     let about = facts(block + b);
-    return scale(about) * (dot16(load16(at + 2u * b, about), v.low) + dot16(load16(at + 2u * b + 1u, about), v.high));
+    return scale(about) * (dot16(weights16(at + 2u * b, about), v.low) + dot16(weights16(at + 2u * b + 1u, about), v.high));
 }
 // 4 weight rows × 1 token, a row per component. Rows past the end are the last one again.
 fn product1(m: Matrix, row: u32, base: u32, local: u32) -> vec4<f32> {

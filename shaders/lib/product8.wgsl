@@ -7,7 +7,7 @@ struct Product8 { low: mat4x4<f32>, high: mat4x4<f32> }
 
 fn partial8(at: u32, block: u32, chunk: u32, v: Inputs8) -> mat2x4<f32> {
     let about = facts(block + chunk / 2u);
-    let w = load16(at + chunk, about);
+    let w = weights16(at + chunk, about);
     return scale(about) * mat2x4<f32>(dots(w, v.low), dots(w, v.high));
 }
 fn product8(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) -> Product8 {

@@ -7,7 +7,7 @@ var<private> acc: Acc;
 // A chunk of one weight row times sixteen tokens, four in each column.
 fn partial16(at: u32, block: u32, chunk: u32, v: Inputs8, u: Inputs8) -> mat4x4<f32> {
     let about = facts(block + chunk / 2u);
-    let w = load16(at + chunk, about);
+    let w = weights16(at + chunk, about);
     return scale(about) * mat4x4<f32>(dots(w, v.low), dots(w, v.high), dots(w, u.low), dots(w, u.high));
 }
 fn accumulate(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) {

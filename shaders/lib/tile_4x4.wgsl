@@ -16,7 +16,8 @@ fn accumulate(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u
     var r2 = vec4<f32>(0.0);
     var r3 = vec4<f32>(0.0);
     for (var chunk = first_chunk(local); chunk < m.chunks; chunk += LANES) {
-        let v = Inputs(input16(m.quads, b.x, chunk, local), input16(m.quads, b.y, chunk, local), input16(m.quads, b.z, chunk, local), input16(m.quads, b.w, chunk, local));
+        let v = Inputs(
+            taken(input16(m.quads, b.x, chunk, local)), taken(input16(m.quads, b.y, chunk, local)), taken(input16(m.quads, b.z, chunk, local)), taken(input16(m.quads, b.w, chunk, local)));
         r0 += partial4(at.x, block.x, chunk, v);
         r1 += partial4(at.y, block.y, chunk, v);
         r2 += partial4(at.z, block.z, chunk, v);

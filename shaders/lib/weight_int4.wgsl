@@ -2,6 +2,7 @@
 @group(0) @binding(1) var<storage, read> weights: array<vec2<u32>>;
 @group(0) @binding(2) var<storage, read> scales: array<u32>;  // of two 32-column blocks each: the code of the scale, zero
 
+alias About = u32;  // what a product has to know of a block
 fn facts(block: u32) -> u32 { return scales[block >> 1u] >> ((block & 1u) * 16u); }
 
 // The 16 weights of a chunk, still to be multiplied by the scale of their block: q / 255 - zero / (16 * 255), because unpack4x8unorm divides.

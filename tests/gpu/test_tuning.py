@@ -20,12 +20,13 @@ from py_rwkv.cli.tune import table
 from py_rwkv.devices.wgpu_device import WgpuDevice
 from py_rwkv.errors import RwkvError
 from py_rwkv.models.config import Config
-from py_rwkv.models.tuning import HARDWARE, SAFE, VALUES, Choice, candidates, choice_of, prefill_candidates, preset
+from py_rwkv.models.tuning import HARDWARE, SAFE, SOFTWARE, VALUES, Choice, candidates, choice_of, prefill_candidates, preset
 from py_rwkv.native import _Ready, open_model
 from py_rwkv.runtime import race, selftest, tuner
 from py_rwkv.runtime.engine import Engine
 from py_rwkv.runtime.kept import KeptFile
 from py_rwkv.runtime.tuner import Tuner
+from py_rwkv.tokenizer import tokenizer_for
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2, 6]
 CONFIG = Config("7", 2, 64, 1, 64, 128, 600, {"w": 16, "a": 16, "v": 16, "g": 16})  # its pipelines are those of the self-test
@@ -51,6 +52,35 @@ def test_forms_for_hardware_pass_too(device: WgpuDevice) -> None:
     within = replace(HARDWARE, lanes=device.features.subgroups[0], sums="subgroup")
     for form in (HARDWARE, within):
         assert asyncio.run(selftest.check(device, choice_of(form), "7", "int8", "f16", "int8")) < selftest.TOLERANCE / 10
+
+
+PACKED = replace(SOFTWARE, share=1, dots="packed")
+
+
+def test_forms_that_round_activations_are_told_from_exact_ones(device: WgpuDevice) -> None:
+    choice = Choice(PACKED, replace(PACKED, tile="4x8", whole_heads=False))
+    error = asyncio.run(selftest.check(device, choice, "7", "int8", "f16", "int8"))
+    assert selftest.TOLERANCE / 10 < error < selftest.ROUGH
+    assert (
+        asyncio.run(selftest.check(device, choice, "7", "f16", "f16", "f16")) < selftest.TOLERANCE / 10
+    )  # only int8 matrices have such products
+
+
+def test_rounded_activations_cost_as_little_as_int8_weights() -> None:
+    """KL of the exact int8 demo's predictions to those with rounded activations, in nats a token; int8 weights cost 5.8e-6 (docs/quantization.md)."""
+    tokens = tokenizer_for("world").encode(
+        "User: What is the capital of Norway?\n\nAssistant: The capital of Norway is Oslo.\n\nUser: Thank you!\n\nAssistant:"
+    )
+
+    async def predictions(tuning: Any) -> np.ndarray:
+        engine = await open_model("demo", "gpu", tuning=tuning)
+        logits = (await logits_of(engine, tokens, every=True)).astype(np.float64)
+        engine.close()
+        return logits - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)) - logits.max(1, keepdims=True)
+
+    exact, rounded = (asyncio.run(predictions(t)) for t in ("preset", Choice(PACKED, replace(PACKED, tile="4x8", whole_heads=False))))
+    kl = (np.exp(exact) * (exact - rounded)).sum(1)
+    assert 0 < kl.mean() < 1e-4 and np.isfinite(rounded).all()
 
 
 class Poisoned(WgpuDevice):
@@ -102,7 +132,7 @@ def test_an_adapter_that_is_always_wrong_is_refused(tmp_path: Path, device: Wgpu
 
 
 def test_a_race_leaves_the_model_as_it_was(tmp_path: Path, device: WgpuDevice, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(race, "candidates", lambda features: candidates(features)[:2])  # compiling more takes seconds
+    monkeypatch.setattr(race, "candidates", lambda *given: candidates(*given)[:2])  # compiling more takes seconds
     monkeypatch.setattr(race, "prefill_candidates", lambda *given: prefill_candidates(*given)[:2])
     before = asyncio.run(engine(device, tmp_path / "kept", "preset"))
     expected, memory = asyncio.run(logits_of(before, TOKENS)), before.info()["memory"]

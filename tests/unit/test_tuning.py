@@ -62,6 +62,20 @@ def test_subgroups_add_up_only_what_fits_into_them() -> None:
             assert all(tile.sums == "memory" or tile.lanes <= least for tile in prefill_candidates(Features(subgroups=(least, 64)), form))
 
 
+@pytest.mark.parametrize("software", [True, False])
+def test_forms_that_round_take_part_only_when_they_are_asked_for(software: bool) -> None:
+    features = Features(software, subgroups=(8, 8), packed=True)
+    first = preset(features).decode
+    packed = replace(first, share=1, dots="packed")
+    assert not packed.exact and first.exact and packed in candidates(features, True) and packed not in candidates(features)
+    for decode in (first, packed):
+        tiles = prefill_candidates(features, decode, True)
+        assert {tile.exact for tile in tiles} == {True, False} and tiles[0].exact == decode.exact and len(set(tiles)) == len(tiles)
+    assert all(tile.exact for tile in prefill_candidates(features, first))
+    assert all(form.exact for form in candidates(replace(features, packed=False), True))
+    assert Choice.from_json(Choice(packed, SAFE.prefill).to_json()) == Choice(packed, SAFE.prefill)
+
+
 def hostile() -> list[Any]:
     """What a stored choice may have become."""
     good = SAFE.to_json()
@@ -75,6 +89,8 @@ def hostile() -> list[Any]:
         {"tile": ["4x1"]},
         {"workgroup": 1 << 40},
         {"workgroup": 8, "lanes": 64},
+        {"dots": "half"},
+        {"dots": "packed", "share": 8},
         {"whole_heads": 1},
         {"chunk": 129},
         {"narrow": 0},
@@ -173,8 +189,8 @@ class Bench:
         self.log.append("prepare")
         return [SimpleNamespace(choice=Choice(self.decode, self.prefill))]
 
-    async def measure(self, *_: Any) -> Choice:
-        self.log.append("measure")
+    async def measure(self, *given: Any) -> Choice:
+        self.log.append("measure rounded" if given[-1] else "measure")
         return FAST
 
     async def check(self, device: Any, choice: Choice, version: str, encoding: str, emb: str, head: str) -> float:
@@ -217,6 +233,7 @@ def test_a_software_adapter_is_measured_when_somebody_asks(monkeypatch: pytest.M
     assert bench.load(Tuner(memory, "", "measure"), measurable=False) == own and "measure" not in bench.log
     assert bench.load(Tuner(memory, "", "measure")) == FAST
     assert bench.load(Tuner(memory, "")) == FAST and bench.log == ["prepare"]
+    assert bench.load(Tuner(memory, "", "rounded")) == FAST and "measure rounded" in bench.log
     assert bench.load(Tuner(memory, "", SAFE)) == SAFE and bench.load(Tuner(memory, "", HARDWARE)) == choice_of(HARDWARE)
     bench.given = True
     assert bench.load(Tuner(memory, "")) == own

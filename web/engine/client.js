@@ -19,7 +19,7 @@ export { localized, RwkvError } from "./errors.js";
 
 /** @typedef {"python" | "download" | "convert" | "upload" | "compile" | "warmup" | "ready"} Phase */
 /** @typedef {{phase: Phase, done: number, total: number, unit: "bytes" | "steps" | "", speed?: number, eta?: number, fromCache?: boolean}} Progress */
-/** @typedef {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, device?: "webgpu" | "numpy", quantization?: string, name?: string, mirror?: string, slots?: number, parallel?: number, tuning?: "auto" | "preset" | "measure", share?: boolean, python?: Script}} LoadOptions */
+/** @typedef {{signal?: AbortSignal, onProgress?: (progress: Progress) => void, device?: "webgpu" | "numpy", quantization?: string, name?: string, mirror?: string, slots?: number, parallel?: number, tuning?: "auto" | "preset" | "measure" | "rounded", share?: boolean, python?: Script}} LoadOptions */
 /** What to measure; every key has a default. Lengths in tokens; `batches`: sessions side by side. @typedef {{prefill?: number, prefills?: number[], decode?: number, repeat?: number, batches?: number[], contexts?: number[]}} BenchPlan */
 /** Of an answer: its thought, if the model is to see it again, and the mode it was asked for in. @typedef {{role: "system" | "user" | "assistant", content: string, reasoning_content?: string, thinking?: string}} Message */
 /** What follows the question, and what follows the cue, in a mode of thinking. @typedef {{user?: string, cue?: string}} ThinkingMode */
@@ -128,7 +128,8 @@ export class Engine extends EventTarget {
    * nothing more; loading something else ends what is under way. `quantization`: a strategy for a checkpoint, e.g. "int8" or "nf4, head=int8"; it is
    * converted once and then stored. `name`: how a converted model is to be called. `parallel`: answers at a time, in the same steps; others wait.
    * `slots`: states on the device, `parallel` of them for answers.
-   * `tuning`: "measure" tries which forms of the kernels are the fastest here, "preset" takes none that was measured; docs/tuning.md.
+   * `tuning`: "measure" tries which forms of the kernels are the fastest here, "rounded" also those that round activations, "preset" takes none that was measured;
+   * docs/tuning.md.
    * `share`: where another tab of this site has the model, use it through that tab; when that one is closed, it is loaded here.
    * `python`: a script of your own that hooks the model (docs/hooks.md), for an engine made with `Engine.create({ python: true })`.
    * @param {string | File | File[]} [source] @param {LoadOptions} [options]

@@ -6,7 +6,7 @@ import { addressOf, INDEX, mirrored, nameOf, openAddress, openFiles, WEIGHTS } f
 import { fetchBlob } from "./store.js";
 
 /** What the site offers: a model directory below models/ (`path`), or a checkpoint (`url`) of that `config`. @typedef {{id: string, name: string, path?: string, url?: string, bytes: number, config: object, description: Record<string, string>, licence: string}} CatalogueEntry */
-/** @typedef {{source: string | File | File[], device: "webgpu" | "numpy", quantization: string, name: string, mirror: string, slots: number, parallel?: number, tuning: "auto" | "preset" | "measure", python?: import("./hooks.js").Script}} LoadRequest */
+/** @typedef {{source: string | File | File[], device: "webgpu" | "numpy", quantization: string, name: string, mirror: string, slots: number, parallel?: number, tuning: "auto" | "preset" | "measure" | "rounded", python?: import("./hooks.js").Script}} LoadRequest */
 /** What to load: a manifest with its shards in the store or below `base`, or the `files` of a checkpoint. `listed`: in the site's catalogue. @typedef {{id: string, manifest: string, base?: URL, listed?: boolean, files?: ByteSource[], name?: string, origin: import("./store.js").Origin}} Source */
 /** @typedef {import("./sources.js").ByteSource} ByteSource */
 /** @typedef {import("./store.js").Store} Store */
