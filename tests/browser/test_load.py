@@ -65,6 +65,65 @@ def test_memory_is_the_sum_of_its_parts_and_python_stays_small(demo: Page) -> No
     assert memory["wasmBytes"] <= 96 << 20
 
 
+def test_the_heap_of_the_worker_grows_by_three_shards_at_most(demo: Page, site: Path, site_url: str) -> None:
+    """What Chromium counts, ArrayBuffers included, from the demo to a model of many shards; Python runs already, and a heap that was just emptied is the measure."""
+    big = Config("7", 2, 512, 8, 64, 2048, 16_000, {"w": 32, "a": 32, "v": 32, "g": 32})
+    manifest = converted(
+        BytesSource("big.pth", save(weights(big))), DirectorySink(site / "models/big"), strategy="int8", shard_limit=4 << 20
+    )
+    largest = max(shard.bytes for shard in manifest.shards)
+    assert len(manifest.shards) > 4
+    heap = Heap(demo)
+    heap.send("HeapProfiler.collectGarbage")
+    before = heap.used()
+    demo.evaluate(
+        "(url) => void (globalThis.loading = rwkv.load(url).then((info) => info.memory, (e) => ({ problem: e.code })))",
+        site_url + "models/big/",
+    )
+    sizes = []
+    while not demo.evaluate("Promise.race([loading.then(() => true), new Promise((go) => setTimeout(go, 10, false))])"):
+        sizes.append(heap.used() - before)
+    memory = demo.evaluate("loading")
+    assert largest <= memory["shardBytes"] and len(sizes) > 10
+    assert max(sizes) <= 3 * largest, f"{max(sizes) / largest:.2f} shards"
+    demo.evaluate("rwkv.load('demo').then(() => true)")
+
+
+class Heap:
+    """The heap of a page's worker, as the browser's debugger counts it."""
+
+    def __init__(self, page: Page) -> None:
+        self.session, self.answers, self.count = page.context.new_cdp_session(page), dict[int, Any](), 0
+        workers: list[str] = []
+        self.session.on(
+            "Target.attachedToTarget", lambda e: workers.append(e["sessionId"]) if e["targetInfo"]["type"] == "worker" else None
+        )
+        self.session.on("Target.receivedMessageFromTarget", self._received)
+        self.session.send("Target.setAutoAttach", {"autoAttach": True, "waitForDebuggerOnStart": False, "flatten": False})
+        while not workers:
+            page.wait_for_timeout(20)
+        self.page, [self.worker] = page, workers
+
+    def _received(self, event: dict[str, Any]) -> None:
+        message = json.loads(event["message"])
+        if "id" in message:
+            self.answers[message["id"]] = message["result"]
+
+    def send(self, method: str) -> Any:
+        self.count += 1
+        self.session.send(
+            "Target.sendMessageToTarget", {"sessionId": self.worker, "message": json.dumps({"id": self.count, "method": method})}
+        )
+        while self.count not in self.answers:
+            self.page.wait_for_timeout(5)
+        return self.answers.pop(self.count)
+
+    def used(self) -> int:
+        """Bytes of objects and of what ArrayBuffers hold; Python's memory is not among them while it does not grow."""
+        usage = self.send("Runtime.getHeapUsage")
+        return int(usage["usedSize"] + usage["backingStorageSize"])
+
+
 def test_a_load_holds_two_shards_at_most(page: Page, site: Path, site_url: str) -> None:
     made = {name: w * np.float32(0.1) for name, w in weights(SMALL).items()}
     manifest = converted(BytesSource("parts.pth", save(made)), DirectorySink(site / "models/parts"), strategy="int8", shard_limit=20_000)

@@ -5,6 +5,7 @@
  */
 
 import { RwkvError } from "./errors.js";
+import { free } from "./held.js";
 import { fetchBlob, sha256 } from "./store.js";
 
 /** @typedef {import("./store.js").Store} Store */
@@ -53,6 +54,7 @@ async function restore(loadPyodide, home, { memory, sha256: expected, files }) {
   checked.catch(() => {}); // reported by loadPyodide, which may fail before it looks at it
   const undo = compileMeanwhile(`${home}pyodide.asm.wasm`);
   const pyodide = await loadPyodide({ indexURL: home, _loadSnapshot: checked }).finally(undo);
+  free(await checked); // Python has its own by now
   for (const [path, content] of files) {
     pyodide.FS.mkdirTree(path.slice(0, path.lastIndexOf("/")));
     pyodide.FS.writeFile(path, content);

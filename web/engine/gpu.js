@@ -13,6 +13,7 @@
 
 import { describe, featuresOf, identify, isSoftware, requestAdapter } from "./adapter.js";
 import { RwkvError } from "./errors.js";
+import { free } from "./held.js";
 
 const BLOCK_BYTES = 256; // of a call's uniform block, which lies at binding BLOCK
 const BLOCK = 15;
@@ -181,7 +182,7 @@ export class Gpu {
       else this.#write(u.buffer, u.to, new Uint8Array(shard, u.at, u.nbytes));
     }
     await this.#settled(this.device.queue.onSubmittedWorkDone()); // back-pressure: the shard must not stay queued while the next one loads
-    /** @type {any} */ (shard).transfer?.(0); // not whenever garbage is collected
+    free(shard);
     this.#check();
   }
 

@@ -29,6 +29,11 @@ export async function whileFetching(bytes, work) {
   }
 }
 
+/** Free bytes that nobody needs any more, and not whenever garbage is collected. @param {ArrayBufferLike} bytes */
+export function free(bytes) {
+  /** @type {any} */ (bytes).transfer?.(0);
+}
+
 function measure() {
   read = read.filter((bytes) => bytes.deref()?.byteLength); // one that was freed has none
   most = Math.max(most, fetching + read.reduce((sum, bytes) => sum + (bytes.deref()?.byteLength ?? 0), 0));

@@ -6,7 +6,7 @@
 
 import { openDB } from "../vendor/idb/index.js";
 import { RwkvError } from "./errors.js";
-import { holding, whileFetching } from "./held.js";
+import { free, holding, whileFetching } from "./held.js";
 import { MemoryDb } from "./memory.js";
 import { fetchLasting } from "./transfer.js";
 
@@ -268,7 +268,9 @@ async function fetchShard(url, shard, count, gate) {
   let found = "";
   for (const cache of /** @type {RequestCache[]} */ (["default", "reload"])) {
     const blob = await fetchLasting(url, count, gate, cache);
-    found = blob.size === shard.bytes ? await sha256(await blob.arrayBuffer()) : `${blob.size} bytes`;
+    const bytes = blob.size === shard.bytes ? await blob.arrayBuffer() : undefined;
+    found = bytes ? await sha256(bytes) : `${blob.size} bytes`;
+    if (bytes) free(bytes);
     if (found === shard.sha256) return blob;
     count(-blob.size);
   }

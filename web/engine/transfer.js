@@ -4,6 +4,7 @@
  */
 
 import { RwkvError } from "./errors.js";
+import { free } from "./held.js";
 
 /** Told why nothing arrives at the moment: paused, no network, or a failure after which it tries again in so many milliseconds; undefined: it goes on. */
 /** @typedef {(waiting: {reason: "paused" | "offline" | "retry", ms?: number} | undefined) => void} OnWaiting */
@@ -105,11 +106,11 @@ export async function fetchLasting(url, count, gate, cache = "default") {
       }
       const reader = response.body.getReader();
       /** @type {Uint8Array<ArrayBuffer>[]} */
-      let chunks = [];
+      const chunks = [];
       try {
         for (;;) {
           const { done, value } = await reader.read();
-          if (done) return new Blob([...parts, ...chunks]);
+          if (done) break;
           chunks.push(value);
           got += value.byteLength;
           count(value.byteLength);
@@ -117,8 +118,10 @@ export async function fetchLasting(url, count, gate, cache = "default") {
         }
       } finally {
         parts.push(new Blob(chunks));
+        for (const chunk of chunks) free(chunk.buffer);
         reader.cancel().catch(() => {});
       }
+      return new Blob(parts);
     } catch (e) {
       gate.signal.throwIfAborted();
       const error = e instanceof RwkvError ? e : new RwkvError("fetch-failed", { name: url.href, reason: String(e) });
