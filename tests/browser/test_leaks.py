@@ -156,8 +156,9 @@ def test_fifty_engines_that_were_closed_leave_nothing(browser: Browser, page: Pa
 
 
 def test_a_model_that_was_unloaded_leaves_nothing_in_its_worker(page: Page) -> None:
-    page.evaluate("async () => void (window.engine = await (await import('./engine/client.js')).Engine.create({ python: true }))")
-    [worker] = page.workers
+    with page.expect_worker() as started:  # that it runs is told a moment later
+        page.evaluate("async () => void (window.engine = await (await import('./engine/client.js')).Engine.create({ python: true }))")
+    worker = started.value
     worker.evaluate(WATCH)
     counts = lambda: worker.evaluate("[buffers.size, globalThis.proxies?.size ?? 0]")  # noqa: E731
     page.evaluate("async (text) => void (await engine.load('demo', { python: { text } }))", TRACE)
@@ -174,8 +175,9 @@ def test_a_model_that_was_unloaded_leaves_nothing_in_its_worker(page: Page) -> N
 def test_two_hundred_turns_leave_no_more_than_twenty(page: Page, site: Path) -> None:
     made = {name: w * np.float32(0.1) for name, w in weights(WORLD).items()}
     converted(BytesSource("talker.pth", save(made)), DirectorySink(site / "models/talker"), strategy="int8")
-    page.evaluate("async () => void (window.engine = await (await import('./engine/client.js')).Engine.create({ python: true }))")
-    [worker] = page.workers
+    with page.expect_worker() as started:  # that it runs is told a moment later
+        page.evaluate("async () => void (window.engine = await (await import('./engine/client.js')).Engine.create({ python: true }))")
+    worker = started.value
     worker.evaluate(WATCH)
     page.evaluate("async (text) => void (await engine.load(new URL('models/talker/', location.href).href, { python: { text } }))", TRACE)
     counts = lambda: worker.evaluate("[buffers.size, proxies.size]")  # noqa: E731

@@ -86,6 +86,7 @@ def test_the_heap_of_the_worker_grows_by_three_shards_at_most(demo: Page, site: 
     memory = demo.evaluate("loading")
     assert largest <= memory["shardBytes"] and len(sizes) > 10
     assert max(sizes) <= 3 * largest, f"{max(sizes) / largest:.2f} shards"
+    heap.session.detach()
     demo.evaluate("rwkv.load('demo').then(() => true)")
 
 
