@@ -39,14 +39,6 @@ fn accumulate(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u
     let d = transpose(mat4x4<f32>(r0[3], r1[3], r2[3], r3[3]));
     acc = Acc(a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]);
 }
-// The same for kernels that often see a lone token: the last one of a prompt before the head.
-fn accumulate_any(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) {
-    if (tokens != 1u) {
-        accumulate(m, row, base, stride, tokens, local);
-        return;
-    }
-    acc[0] = product1(m, row, base, local);
-}
 fn column(t: u32) -> vec4<f32> {
     let low = select(one_of(t, mat4x4<f32>(acc[0], acc[1], acc[2], acc[3])), one_of(t, mat4x4<f32>(acc[4], acc[5], acc[6], acc[7])), (t & 4u) != 0u);
     let high = select(one_of(t, mat4x4<f32>(acc[8], acc[9], acc[10], acc[11])), one_of(t, mat4x4<f32>(acc[12], acc[13], acc[14], acc[15])), (t & 4u) != 0u);

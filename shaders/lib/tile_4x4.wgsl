@@ -25,12 +25,4 @@ fn accumulate(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u
     }
     acc = transpose(Acc(r0, r1, r2, r3));
 }
-// The same for kernels that often see a lone token: the last one of a prompt before the head.
-fn accumulate_any(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) {
-    if (tokens != 1u) {
-        accumulate(m, row, base, stride, tokens, local);
-        return;
-    }
-    acc[0] = product1(m, row, base, local);
-}
 fn column(t: u32) -> vec4<f32> { return one_of(t, acc); }

@@ -8,14 +8,6 @@ fn accumulate(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u
     let p = product8(m, row, base, stride, tokens, local);
     acc = Acc(p.low[0], p.low[1], p.low[2], p.low[3], p.high[0], p.high[1], p.high[2], p.high[3]);
 }
-// The same for kernels that often see a lone token: the last one of a prompt before the head.
-fn accumulate_any(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) {
-    if (tokens != 1u) {
-        accumulate(m, row, base, stride, tokens, local);
-        return;
-    }
-    acc[0] = product1(m, row, base, local);
-}
 fn column(t: u32) -> vec4<f32> {
     let low = one_of(t, mat4x4<f32>(acc[0], acc[1], acc[2], acc[3]));
     let high = one_of(t, mat4x4<f32>(acc[4], acc[5], acc[6], acc[7]));
