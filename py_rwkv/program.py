@@ -154,6 +154,16 @@ class Step:
     def outputs(self) -> int:
         return len(self.output_rows)
 
+    @property
+    def lone(self) -> int:
+        """Outputs, if it is one."""
+        return self.outputs if self.outputs == 1 else 0
+
+    @property
+    def several(self) -> int:
+        """Outputs, if they are several."""
+        return self.outputs if self.outputs > 1 else 0
+
     def encode(self) -> bytes:
         """The uniform block of shaders/lib/step.wgsl, as long as its last used entry."""
         words = array("I", bytes(16 + 32 * self.rows))

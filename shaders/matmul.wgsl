@@ -30,9 +30,9 @@ struct Call {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let row = (group.y * (WG / LANES) + local / LANES) * 4u;
     let token = group.x * TOKENS;
-    let tokens = min(select(batch.rows, batch.outputs, call.PER_OUTPUT == 1u) - token, TOKENS);
+    let tokens = min(select(batch.rows, batch.outputs, call.PER_OUTPUT != 0u) - token, TOKENS);
     let m = Matrix(call.M, (call.K + 3u) / 4u, call.CHUNKS, call.BLOCKS, 0u, 0u);
-    accumulate_any(m, row, token * (call.X_STRIDE / 4u), call.X_STRIDE / 4u, tokens, local);
+    accumulate(m, row, token * (call.X_STRIDE / 4u), call.X_STRIDE / 4u, tokens, local);
     reduce(local);
     for (var i = local % LANES; i < tokens && row < call.M; i += LANES) {
         let at = (token + i) * call.OUT_STRIDE + call.OUT_AT + row;

@@ -13,9 +13,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let c = group.x * WG + local;
     let row = group.y;
     if (c >= call.C) { return; }
-    let w = exp(-0.6065306597126334 * sigmoid(vectors[c] + up(c, row, call.W_IN, call.W_CHUNKS, call.W_AT, call.W_SCALE)));
-    let a = sigmoid(vectors[call.C + c] + up(c, row, call.A_IN, call.A_CHUNKS, call.A_AT, call.A_SCALE));
-    let g = up(c, row, call.G_IN, call.G_CHUNKS, call.G_AT, call.G_SCALE);
+    let low = ups(c, row);
+    let share = 1.0 / (1.0 + exp(-(low.xyz + vec3<f32>(vectors[c], vectors[call.C + c], vectors[2u * call.C + c]))));
+    let w = exp(-0.6065306597126334 * share.x);
+    let a = share.y;
 
     let k = key(row, c);
     let kappa = k * vectors[3u * call.C + c] * key_rate(row, c / N * N);
@@ -25,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (call.FIRST == 1u) {
         v_first[row * call.C + c] = v;
     } else {
-        v += (v_first[row * call.C + c] - v) * sigmoid(vectors[2u * call.C + c] + up(c, row, call.V_IN, call.V_CHUNKS, call.V_AT, call.V_SCALE));
+        v += (v_first[row * call.C + c] - v) * share.z;
     }
     let base = row * 6u * call.C + c;
     out[base] = w;
@@ -33,5 +34,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     out[base + 2u * call.C] = v;
     out[base + 3u * call.C] = -kappa;
     out[base + 4u * call.C] = kappa * a;
-    out[base + 5u * call.C] = g;
+    out[base + 5u * call.C] = low.w;
 }

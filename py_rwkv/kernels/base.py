@@ -22,7 +22,8 @@ Reference = Callable[..., None]
 
 @dataclass(frozen=True)
 class Dim:
-    """One grid dimension: ceil(count · per / tile) workgroups, count being 1, rows, runs or outputs of the step."""
+    """One grid dimension: ceil(count · per / tile) workgroups, count being 1, or the step's rows, runs, outputs, or of its outputs only a `lone` one or only
+    `several`: none of the others then, and a call without workgroups is none."""
 
     per: int = 1
     tile: int = 1

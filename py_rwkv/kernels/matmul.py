@@ -8,6 +8,8 @@ from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.activation import activate
 from py_rwkv.kernels.base import kernel
 
+TOKENS = ("rows", "outputs", "lone", "several")  # PER_OUTPUT: whose rows x has, by number; `Dim` says what they are
+
 
 def write(rows: int, stride: int, at: int) -> str:
     """How the output is written: four rows at once where its sizes allow."""
@@ -58,7 +60,7 @@ matmul = kernel(
         "dots",
         "write",
     ),
-    grid=lambda c: w.grid(c, "outputs" if c["PER_OUTPUT"] else "rows"),
+    grid=lambda c: w.grid(c, TOKENS[c["PER_OUTPUT"]]),
     cases=(
         _case(256, 64, "int8", _one, ACT=3),
         _case(50, 200, "int8", _tile, ADD=1),

@@ -15,8 +15,8 @@ from py_rwkv.hooks import Callback, Hook, matches, wants
 from py_rwkv.kernels import KERNELS, topk
 from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.base import Value
-from py_rwkv.kernels.matmul import write
-from py_rwkv.models.tuning import Tuning
+from py_rwkv.kernels.matmul import TOKENS, write
+from py_rwkv.models.tuning import ONE_TOKEN, Tuning
 from py_rwkv.program import MAX_ROWS, Buffer, Call, Cut, Part, Point, Program
 from py_rwkv.quant import ENCODINGS
 
@@ -70,7 +70,7 @@ class Builder:
         self._live: dict[str, Point] = {}  # what is in memory at the current call
         self._hooked = False  # the current call is a hook's: it changes values, but gives them no other meaning
         self.point = ""
-        self.row_count = {"rows": max_rows, "outputs": max_outputs}
+        self.row_count = {"rows": max_rows, "outputs": max_outputs, "several": max_outputs}
 
     # ── buffers ──
 
@@ -267,11 +267,18 @@ class Builder:
         stride: int = 0,
         at: int = 0,
     ) -> Buffer:
-        """out = act(m x), or out += m x, or out += gate · m x with the gate at that column of x."""
-        more: dict[str, Value] = {"ACT": act, "ADD": int(add) if gate is None else 2, "PER_OUTPUT": int(per == "outputs")}
+        """out = act(m x), or out += m x, or out += gate · m x with the gate at that column of x. A wide tile leaves a lone output to the narrow one, which a
+        prompt's end is: `per` becomes "lone" and "several", of which a step has one."""
+        if per == "outputs" and self.tuning.tile != ONE_TOKEN:
+            place: dict[str, Any] = {"act": act, "add": add, "gate": gate, "stride": stride, "at": at}
+            self.matmul(m, x, out, per="lone", **place)
+            return self.matmul(m, x, out, per="several", **place) if self.program.max_outputs > 1 else out
+        more: dict[str, Value] = {"ACT": act, "ADD": int(add) if gate is None else 2, "PER_OUTPUT": TOKENS.index(per)}
         more |= {"OUT_STRIDE": stride or m.rows, "OUT_AT": at, "X_STRIDE": x.shape[-1], "GATE_AT": gate or 0}
         more["write"] = write(m.rows, stride or m.rows, at)
-        return self.call("matmul", self.tile(m) | more, [m.weights, m.scales, x, out])
+        if per == "lone":
+            more["tile"] = ONE_TOKEN
+        return self.call("matmul", self.tile(m) | more, [m.weights, m.scales, x, out], 0 if per == "several" else None)
 
     def project(self, m: Matrix, x: Buffer, table: Buffer, out: Buffer, block: int) -> Buffer:
         """Stacked matrices, each with its own input and activation (`table`); every `block` rows have the same."""

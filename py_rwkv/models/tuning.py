@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+ONE_TOKEN = "4x1"  # the tile for a token at a time
 POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -26,7 +27,7 @@ class Features:
 class Tuning:
     """Tile sizes of the kernels that have a choice. Barriers are what software adapters cannot afford (~30 µs each in SwiftShader)."""
 
-    tile: str = "4x1"  # weight rows × tokens that an invocation (or a group of lanes) computes
+    tile: str = ONE_TOKEN  # weight rows × tokens that an invocation (or a group of lanes) computes
     lanes: int = 1  # invocations that share a tile
     sums: str = "memory"  # how their parts are added: through workgroup memory, or within a subgroup, which has at least so many
     share: int = 1  # invocations of a subgroup, exactly, that share what they load of the input; 1: each loads it all. Needs lanes == 1

@@ -103,8 +103,9 @@ def _pipelines(manifest: Path) -> list[object]:
     model = Manifest.from_json(manifest.read_text("utf-8"))
     tuning = preset(Features(software=True, subgroups=(4, 4)))  # SwiftShader, which Chromium brings along
     decode, prefill = build_programs(model, tuning.decode, tuning.prefill, Limits(), 1)
-    programs = [decode, sample_program(decode, model.config.vocab, 1), prefill]  # in this order they are wanted
-    return list({spec["code"]: spec for program in programs for spec in program.to_wire()["pipelines"]}.values())
+    later = [sample_program(decode, model.config.vocab, 1), prefill]
+    specs = decode.to_wire()["pipelines"] + [spec | {"later": True} for program in later for spec in program.to_wire()["pipelines"]]
+    return list({spec["code"]: spec for spec in reversed(specs)}.values())[::-1]
 
 
 def _describe(site: Path, lock: dict[str, dict[str, dict[str, str]]]) -> dict[str, object]:

@@ -6,14 +6,6 @@ fn partial4(at: u32, block: u32, chunk: u32, v: Inputs) -> vec4<f32> {
     let about = facts(block + chunk / 2u);
     return scale(about) * dots(weights16(at + chunk, about), v);
 }
-// `accumulate` for kernels that often see a lone token: the last one of a prompt before the head.
-fn accumulate_any(m: Matrix, row: u32, base: u32, stride: u32, tokens: u32, local: u32) {
-    if (tokens != 1u) {
-        accumulate(m, row, base, stride, tokens, local);
-        return;
-    }
-    acc[0] = product1(m, row, base, local);
-}
 // Column t % 4, without an index into an array: that would live in memory.
 fn one_of(t: u32, v: mat4x4<f32>) -> vec4<f32> {
     let odd = (t & 1u) != 0u;

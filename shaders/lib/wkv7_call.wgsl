@@ -22,5 +22,15 @@ struct Call {
     G_SCALE: u32,
 }
 @group(0) @binding(15) var<uniform> call: Call;
+
+// Of w, a, v, nothing and g: column of the activations, chunks of a row, first chunk and first block of the matrix.
+fn place(kind: u32) -> vec4<u32> {
+    if (kind == 0u) { return vec4<u32>(call.W_IN, call.W_CHUNKS, call.W_AT, call.W_SCALE); }
+    if (kind == 1u) { return vec4<u32>(call.A_IN, call.A_CHUNKS, call.A_AT, call.A_SCALE); }
+    if (kind == 2u) { return vec4<u32>(call.V_IN, call.V_CHUNKS, call.V_AT, call.V_SCALE); }
+    if (kind == 4u) { return vec4<u32>(call.G_IN, call.G_CHUNKS, call.G_AT, call.G_SCALE); }
+    return vec4<u32>(0u);  // κ has none
+}
+
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl

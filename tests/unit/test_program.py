@@ -11,12 +11,12 @@ import pytest
 
 from py_rwkv.checkpoint.layout import layout
 from py_rwkv.errors import RwkvError
-from py_rwkv.kernels.base import call_block
+from py_rwkv.kernels.base import call_block, render
 from py_rwkv.models import emit
 from py_rwkv.models.builder import Builder, Limits
 from py_rwkv.models.config import Config
 from py_rwkv.models.tuning import HARDWARE, SOFTWARE, prefill_tuning
-from py_rwkv.program import BLOCK_BYTES, MAX_ROWS, Program, Run, Step
+from py_rwkv.program import BLOCK_BYTES, MAX_ROWS, Call, Program, Run, Step
 from py_rwkv.quant import ENCODINGS
 from py_rwkv.runtime.programs import MAX_OUTPUTS
 from py_rwkv.runtime.upload import plan
@@ -97,12 +97,30 @@ def test_bytes_read_per_token_are_the_weights_without_the_embedding_table(config
 def test_a_big_model_fits_default_limits(config: Config, encoding: str, prefill: bool, hardware: bool) -> None:
     p = program(config, encoding, prefill=prefill, hardware=hardware)
     assert max(b.nbytes for b in p.buffers.values()) <= 128 << 20
-    full = Step.of([Run(0, [1] * MAX_ROWS, MAX_OUTPUTS)])
-    for call in p.calls:
-        assert all(0 < d.workgroups(full) <= 65535 for d in call.grid), call.point
-        assert len(call.buffers) <= 8, call.point
-    heads = [c.constants for c in p.calls if c.point == "head"]
-    assert len(heads) > 1 and sum(int(c["M"]) for c in heads) == config.vocab  # cut into slabs
+    for outputs in (1, MAX_OUTPUTS):
+        full = Step.of([Run(0, [1] * MAX_ROWS, outputs)])
+        calls = running(p, full)
+        assert {c.point for c in calls} == {c.point for c in p.calls}
+        assert max(d.workgroups(full) for c in calls for d in c.grid) <= 65535
+        heads = [c.constants for c in calls if c.point == "head"]
+        assert len(heads) > 1 and sum(int(c["M"]) for c in heads) == config.vocab  # cut into slabs
+    assert max(len(c.buffers) for c in p.calls) <= 8
+
+
+def running(p: Program, step: Step) -> list[Call]:
+    """The calls that a step has workgroups for."""
+    return [c for c in p.calls if all(d.workgroups(step) for d in c.grid)]
+
+
+def test_a_prompts_lone_output_goes_through_the_head_as_decoding_does() -> None:
+    decode, prefill = program(DEMO), program(DEMO, prefill=True)
+    [narrow] = [c for c in decode.calls if c.point == "head"]
+    for outputs, tile in ((0, None), (1, narrow.constants["tile"]), (2, "4x4"), (MAX_OUTPUTS, "4x4")):
+        found = [c for c in running(prefill, Step.of([Run(0, [1] * 10, outputs)])) if c.point == "head"]
+        assert [c.constants["tile"] for c in found] == ([tile] if tile else [])
+    [lone, _] = [c for c in prefill.calls if c.point == "head"]
+    assert render("matmul", lone.constants) == render("matmul", narrow.constants)  # so it needs no pipeline of its own
+    assert sum(c.weight_bytes for c in prefill.calls) == decode.bytes_per_token
 
 
 def test_a_model_too_big_for_the_adapter_is_refused_with_numbers() -> None:

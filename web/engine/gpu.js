@@ -4,19 +4,19 @@
  * A Program arrives as the plain data of `Program.to_wire` (py_rwkv/program.py).
  */
 
-/** @typedef {[per: number, tile: number, count: "1" | "rows" | "runs" | "outputs"]} Dim */
+/** @typedef {[per: number, tile: number, count: "1" | "rows" | "runs" | "outputs" | "lone" | "several"]} Dim */
 /** @typedef {{name: string, bytes: number, role: string, words: number[], slotBytes: number}} BufferSpec */
-/** @typedef {{label: string, code: string, reads: number, writes: number, step: boolean, block: boolean}} PipelineSpec */
+/** @typedef {import("./compiler.js").PipelineSpec} PipelineSpec */
 /** @typedef {{name: string, pipelines: PipelineSpec[], buffers: BufferSpec[], calls: [pipeline: number, buffers: number[], grid: Dim[], block: number][], blocks: number[], stepBytes: number}} ProgramSpec */
 /** @typedef {{at: number, nbytes: number, buffer: string, to: number, keep: string, index: string, item: number, first: number, rows: number, row_bytes: number}} Upload */
 /** @typedef {{pipeline: GPUComputePipeline, bindings: GPUBindGroup, grid: Dim[]}} Call */
 
 import { describe, featuresOf, identify, isSoftware, requestAdapter } from "./adapter.js";
+import { BLOCK, Compiler } from "./compiler.js";
 import { RwkvError } from "./errors.js";
 import { free } from "./held.js";
 
 const BLOCK_BYTES = 256; // of a call's uniform block, which lies at binding BLOCK
-const BLOCK = 15;
 const POLLS = navigator.userAgent.includes("Firefox/"); // it notices finished work when something is submitted, else every 100 ms (bug 1870699)
 /** Asked for where the adapter has them. @type {GPUFeatureName[]} */
 const FEATURES = ["subgroups", "shader-f16"];
@@ -33,8 +33,8 @@ export class Gpu {
   #plans = new WeakMap();
   /** Programs whose pipelines are on their way. @type {Map<string, Promise<void>>} */
   #building = new Map();
-  /** By their code. @type {Map<string, Promise<{layout: GPUBindGroupLayout, pipeline: GPUComputePipeline}>>} */
-  #pipelines = new Map();
+  /** @type {Compiler} */
+  #compiler;
   /** @type {Map<string, ArrayBuffer>} */
   #kept = new Map();
   /** @type {GPUBuffer | undefined} */
@@ -46,8 +46,6 @@ export class Gpu {
   /** Set when the device is gone; every later call throws it. @type {RwkvError | undefined} */
   #lost;
 
-  /** Pipelines that could not be built, by their code. @type {Set<string>} */
-  #failed = new Set();
   /** Of another `Gpu`. @type {Set<GPUBuffer>} */
   #lent = new Set();
   /** Whether the device belongs to another. */
@@ -62,6 +60,7 @@ export class Gpu {
     this.identity = identify(adapter);
     this.software = isSoftware(adapter);
     this.features = featuresOf(adapter, device);
+    this.#compiler = new Compiler(device, this.software);
     this.limits = {
       bindingBytes: Math.min(limits.maxStorageBufferBindingSize, 2 ** 31 - 4),
       bufferBytes: limits.maxBufferSize,
@@ -93,7 +92,7 @@ export class Gpu {
   twin(lend) {
     const twin = new Gpu(this.gpuAdapter, this.device);
     twin.#twin = true;
-    twin.#pipelines = this.#pipelines;
+    twin.#compiler = this.#compiler;
     if (lend) twin.#memory = new Map(this.#memory);
     twin.#lent = new Set(twin.#memory.values());
     return twin;
@@ -103,25 +102,27 @@ export class Gpu {
   heir() {
     if (this.#lost || this.#twin) return undefined;
     const heir = this.twin(false);
-    for (const code of this.#failed) this.#pipelines.delete(code);
+    this.#compiler.forgive();
     [this.#twin, heir.#twin] = [true, false];
     return heir;
   }
 
-  /** Begin to build pipelines that programs are going to need; one that fails is reported to whoever needs it. @param {PipelineSpec[]} specs */
+  /** Begin with pipelines that programs are going to need. @param {PipelineSpec[]} specs */
   prepare(specs) {
-    for (const spec of specs) {
-      if (this.#pipelines.has(spec.code)) continue;
-      const building = this.#pipeline(spec);
-      building.catch(() => this.#failed.add(spec.code));
-      this.#pipelines.set(spec.code, building);
-    }
+    this.#compiler.begin(specs);
   }
 
   /** The pipelines that the programs need, each once: those of the first program, then those of the others, the short ones first. @returns {PipelineSpec[]} */
   get wanted() {
-    const later = this.#specs.slice(1).sort((a, b) => a.calls.length - b.calls.length);
-    return [...new Map([...this.#specs.slice(0, 1), ...later].flatMap((s) => s.pipelines).map((p) => [p.code, p])).values()];
+    const first = this.#first;
+    const others = this.#specs.filter((spec) => !first.includes(spec)).sort((a, b) => a.calls.length - b.calls.length);
+    const specs = [...first.flatMap((s) => s.pipelines), ...others.flatMap((s) => s.pipelines).map((p) => ({ ...p, later: true }))];
+    return specs.filter((spec, i) => specs.findIndex(({ code }) => code === spec.code) === i);
+  }
+
+  /** The first program, in its pieces (`name/0`, …) if it has any. */
+  get #first() {
+    return this.#pieces(this.#specs[0].name.split("/")[0]);
   }
 
   /**
@@ -187,19 +188,24 @@ export class Gpu {
   }
 
   /**
-   * Pipelines, and what a replay needs beside them. Resolves when the first program can run, all its pieces (`name/0`, …) included; the others follow
-   * meanwhile, and `run` waits for those it needs.
+   * Pipelines, and what a replay needs beside them. Resolves when the first program can run, all its pieces included; the others follow, and `run` waits for
+   * those it needs.
    * @param {(done: number, total: number) => void} progress of the first
    */
   async compile(progress) {
     this.#programs.clear();
-    const [{ name }] = this.#specs;
-    this.#building = new Map(this.#specs.map((spec) => [spec.name, this.#build(spec)]));
-    for (const building of this.#building.values()) building.catch(() => {}); // reported by `run`
-    const first = new Set(this.#pieces(name.split("/")[0]).flatMap((spec) => spec.pipelines.map(({ code }) => code)));
+    this.#building.clear();
+    const first = this.#first;
+    const needed = new Map(first.flatMap((spec) => spec.pipelines).map((spec) => [spec.code, spec]));
     let done = 0;
-    await Promise.all([...first].map((code) => this.#need(this.#pipelines.get(code)).finally(() => progress(++done, first.size))));
-    await Promise.all(this.#pieces(name.split("/")[0]).map((spec) => this.#building.get(spec.name)));
+    await Promise.all([...needed.values()].map((spec) => this.#compiler.get(spec).finally(() => progress(++done, needed.size))));
+    for (const spec of first) await this.#build(spec);
+    for (const spec of this.#specs) {
+      if (first.includes(spec)) continue;
+      const building = this.#build(spec);
+      building.catch(() => {}); // reported by `run`
+      this.#building.set(spec.name, building);
+    }
   }
 
   /** Whether a program can run without waiting. @param {string} program */
@@ -219,7 +225,7 @@ export class Gpu {
 
   /** @param {ProgramSpec} spec */
   async #build(spec) {
-    const pipelines = await Promise.all(spec.pipelines.map(({ code }) => this.#need(this.#pipelines.get(code))));
+    const pipelines = await Promise.all(spec.pipelines.map((needed) => this.#compiler.get(needed)));
     if (!this.#specs.includes(spec)) return; // others have taken their place
     const blocks = this.#need(this.#blocks.get(spec.name));
     const calls = spec.calls.map(([index, buffers, grid, at]) => {
@@ -388,7 +394,7 @@ export class Gpu {
     const key = `${rows} ${runs} ${outputs}`;
     let plan = this.#plans.get(calls);
     if (plan?.key !== key) {
-      const n = { 1: 1, rows, runs, outputs };
+      const n = { 1: 1, rows, runs, outputs, lone: outputs === 1 ? 1 : 0, several: outputs > 1 ? outputs : 0 };
       const list = calls.map(({ pipeline, bindings, grid }) => ({
         pipeline,
         bindings,
@@ -399,27 +405,6 @@ export class Gpu {
       this.#plans.set(calls, plan);
     }
     return plan.list;
-  }
-
-  /** @param {PipelineSpec} spec */
-  async #pipeline({ label, code, reads, writes, step, block }) {
-    const { device } = this;
-    /** @type {GPUBufferBindingType[]} */
-    const kinds = [step ? "storage" : "uniform", ...Array(reads).fill("read-only-storage"), ...Array(writes).fill("storage")];
-    /** @type {GPUBindGroupLayoutEntry[]} */
-    const entries = kinds.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }));
-    if (block) entries.push({ binding: BLOCK, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } });
-    const layout = device.createBindGroupLayout({ entries });
-    try {
-      const pipeline = await device.createComputePipelineAsync({
-        label,
-        layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-        compute: { module: device.createShaderModule({ label, code }), entryPoint: "main" },
-      });
-      return { layout, pipeline };
-    } catch (e) {
-      throw new RwkvError("kernel-failed", { kernel: label, reason: String(e) });
-    }
   }
 
   /** writeBuffer wants multiples of 4; buffers are padded to 16. @param {string} name @param {number} at @param {Uint8Array} data */
@@ -467,7 +452,7 @@ export class Gpu {
   }
 }
 
-/** @param {Dim} dim @param {{1: number, rows: number, runs: number, outputs: number}} counts */
+/** @param {Dim} dim @param {Record<Dim[2], number>} counts */
 function workgroups([per, tile, count], counts) {
   return Math.ceil((counts[count] * per) / tile);
 }
