@@ -1,4 +1,4 @@
-// What bench_page.py asks a page of the site to do. It is served beside the page's own modules; each function gets one argument and returns plain data.
+// What bench_page.py asks a page of the site to do. It is copied beside the page's own modules; each function gets one argument and returns plain data.
 
 const site = new URL("./", import.meta.url).href;
 

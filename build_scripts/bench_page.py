@@ -4,7 +4,8 @@
     python build_scripts/bench_page.py MODELDIR --kernels     a model directory, with the time per kernel
     python build_scripts/bench_page.py --gpu --json           the machine's own adapter; JSON, as docs/benchmarks.md describes it
 
-A visit is a new browser process: the first with an empty profile, the second with what the first has stored. Needs the packages of requirements-dev.txt and a Chromium.
+A visit is a new page in a running browser: the first with an empty profile, later ones with what those before have stored. `--cold`: each in a browser process
+of its own. Each asks another question. Needs the packages of requirements-dev.txt and a Chromium.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from playwright.sync_api import Page, sync_playwright  # noqa: E402
+from playwright.sync_api import BrowserContext, Page, sync_playwright  # noqa: E402
 
 from py_rwkv.bench import ceiling  # noqa: E402
 from py_rwkv.bench.profile import cut, shares  # noqa: E402
@@ -50,6 +51,19 @@ SOFTWARE_ADAPTER = "--use-webgpu-adapter=swiftshader"
 HELPER = Path(__file__).with_suffix(".js")
 OVER = 8  # times that a decode kernel is replayed in one go: a browser notices the end of work only every 2 ms or so
 MEMORY = 64 << 20  # bytes read and copied for the bandwidth
+STAY = 4000  # ms that a page stays open: the browser keeps compiled code when nothing has been compiled for 2 s
+LANDS = (
+    "Norway",
+    "Spain",
+    "Greece",
+    "Peru",
+    "Chile",
+    "Egypt",
+    "Kenya",
+    "Japan",
+    "Cuba",
+    "Malta",
+)  # each visit asks for another capital, or its state would be there
 WORDS = "the quick brown fox jumps over the lazy dog while seven wizards read old books about rivers and stars "
 
 
@@ -62,6 +76,10 @@ def main() -> None:
     p.add_argument("--prefill", type=int, default=128, help="length of the prompt in tokens, about (128)")
     p.add_argument("--decode", type=int, default=64, help="tokens decoded in a round (64)")
     p.add_argument("--repeat", type=int, default=3)
+    p.add_argument(
+        "--visits", type=int, default=4, choices=range(2, len(LANDS) + 1), metavar="N", help="the first and N − 1 later ones (4)"
+    )
+    p.add_argument("--cold", action="store_true", help="each visit in a new browser process")
     p.add_argument("--kernels", action="store_true", help="also the time per kernel")
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
@@ -70,27 +88,35 @@ def main() -> None:
 
 
 def measured(args: argparse.Namespace) -> dict[str, Any]:
-    """Build, serve, visit twice, and take the parts apart."""
+    """Build, serve, visit a few times, and take the parts apart."""
     folder = Path(find_model(args.model)).resolve()
     with tempfile.TemporaryDirectory(prefix="py_rwkv-") as scratch:
-        site = args.site or build(Path(scratch) / "site")
+        site = Path(scratch) / "site"
+        if args.site:
+            shutil.copytree(args.site, site)
+        else:
+            build(site)
+        shutil.copy(HELPER, site)
         if args.model != "demo":
             (site / "models" / "bench").symlink_to(folder)
         with serve(site, port=0) as server:
             model = server.url + "models/" + ("demo/" if args.model == "demo" else "bench/")
-            visits = {}
-            for visit in ("first_visit", "second_visit"):
-                with browser(Path(scratch) / "profile", args.gpu, server.url) as page:
-                    source = "demo" if args.model == "demo" else model
-                    visits[visit] = ask(page, "visit", [source, args.device, "What is the capital of Norway?"])
-                    if visit == "second_visit":
-                        memory = heaps(page)
-                        speed = ask(page, "speed", [WORDS * -(-args.prefill // 20), args.decode, args.repeat])
-            with browser(Path(scratch) / "other", args.gpu, server.url) as page:
+            source = "demo" if args.model == "demo" else model
+            visits: list[dict[str, Any]] = []
+            for lands in [[land] for land in LANDS[: args.visits]] if args.cold else [LANDS[: args.visits]]:
+                with browser(Path(scratch) / "profile", args.gpu) as context:
+                    for land in lands:
+                        with opened(context, server.url) as page:
+                            visits.append(ask(page, "visit", [source, args.device, f"What is the capital of {land}?"]))
+                            if len(visits) == args.visits:
+                                memory = heaps(page)
+                                speed = ask(page, "speed", [WORDS * -(-args.prefill // 20), args.decode, args.repeat])
+                            page.wait_for_timeout(STAY)
+            with browser(Path(scratch) / "other", args.gpu) as context, opened(context, server.url) as page:
                 python = ask(page, "python", [model, args.decode, args.repeat])
                 replays = replay(page, model, folder, args) if args.device == "webgpu" else {}
-    info = visits["second_visit"]["info"]
-    for v in visits.values():
+    info = visits[-1]["info"]
+    for v in visits:
         del v["info"]
     best = lambda key: max(s[key] for s in speed)  # noqa: E731
     return {
@@ -106,7 +132,8 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         "dispatches_per_token": info["program"]["dispatches"],
         "dispatches_per_layer": info["program"]["dispatchesPerLayer"],
         "bytes_per_token": info["program"]["bytesPerToken"],
-        **visits,
+        "first_visit": visits[0],
+        "later_visits": visits[1:],
         "gpu_bytes": info["memory"]["gpuBytes"],
         "wasm_bytes": info["memory"]["wasmBytes"],
         **memory,
@@ -116,30 +143,31 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextmanager
-def browser(profile: Path, gpu: bool, url: str) -> Iterator[Page]:
-    """A browser process with a page of the site, ready to be asked for something."""
+def browser(profile: Path, gpu: bool) -> Iterator[BrowserContext]:
+    """A browser process."""
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     arguments = ARGUMENTS + ([] if gpu else [SOFTWARE_ADAPTER])
     with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            profile,
-            executable_path=executable,
-            args=arguments,
-            service_workers="block",  # it would ask the server for HELPER
-        )
+        context = playwright.chromium.launch_persistent_context(profile, executable_path=executable, args=arguments)
         try:
-            page = context.pages[0]
-            page.set_default_timeout(600_000)
-            page.route(url + HELPER.name, lambda route: route.fulfill(path=HELPER, content_type="text/javascript"))
-            page.goto(url)
-            page.wait_for_selector("html[data-state]")
-            yield page
+            yield context
         finally:
             context.close()
 
 
+@contextmanager
+def opened(context: BrowserContext, url: str) -> Iterator[Page]:
+    """A page of the site, ready to be asked for something."""
+    page = context.new_page()
+    page.set_default_timeout(600_000)
+    page.goto(url)
+    page.wait_for_selector("html[data-state]")
+    yield page
+    page.close()
+
+
 def ask(page: Page, function: str, argument: Any) -> Any:
-    """Call a function of bench_page.js, which the page imports as if the site had it."""
+    """Call a function of bench_page.js, which lies beside the site's own modules."""
     return page.evaluate(f"async ([name, argument]) => (await import('{page.url}{HELPER.name}'))[name](argument)", [function, argument])
 
 
@@ -210,10 +238,9 @@ def replay(page: Page, model: str, folder: Path, args: argparse.Namespace) -> di
 def table(r: dict[str, Any]) -> str:
     """The report for people."""
     lines = [f"{r['model']}: RWKV-{r['version']} {r['shape']}, {r['quant']}", f"{r['device']}: {r['adapter']}"]
-    for visit in ("first_visit", "second_visit"):
-        v = r[visit]
+    for visit, v in [("first visit", r["first_visit"]), *(("later visit", v) for v in r["later_visits"])]:
         phases = ", ".join(f"{name} {ms:.0f}" for name, ms in v["phases_ms"].items())
-        lines.append(f"{visit.replace('_', ' '):<14} ready {v['ready_ms']:.0f} ms, first answer {v['first_answer_ms']:.0f} ms ({phases})")
+        lines.append(f"{visit:<14} ready {v['ready_ms']:.0f} ms, first answer {v['first_answer_ms']:.0f} ms ({phases})")
     lines += [
         f"prefill        {r['prefill_tok_s']:.1f} tokens/s ({r['prompt_tokens']} tokens)",
         f"decode         {r['decode_tok_s']:.1f} tokens/s ({r['dispatches_per_token']} dispatches, {r['bytes_per_token'] / 1e6:.1f} MB a token)",

@@ -21,6 +21,7 @@ _tile = {"tile": "4x4", "LANES": 1, "WG": 32, "reduce": "one", "share": "1"}
 _shared = {"tile": "4x8", "LANES": 1, "WG": 16, "reduce": "one", "share": "8"}
 _many = {"tile": "4x4", "LANES": 16, "WG": 64, "reduce": "many", "share": "1"}
 _packed = {"dots": "packed"}
+_half = {"dots": "half"}
 _within = {"tile": "4x4", "LANES": 4, "WG": 64, "reduce": "subgroup", "share": "1"}  # the smallest subgroups there are
 
 
@@ -91,6 +92,10 @@ matmul = kernel(
         _case(50, 200, "int8", _tile | _packed, ADD=1),
         _case(33, 1024, "int8", _many | _packed, PER_OUTPUT=1),
         _case(60, 200, "int8", _within | _packed | {"tile": "4x8"}),
+        _case(256, 64, "f16", _one | _half, ACT=3),
+        _case(50, 200, "int8", _tile | _half, ADD=1),
+        _case(33, 1024, "nf4", _many | _half, PER_OUTPUT=1),
+        _case(60, 200, "int4", _within | _half | {"tile": "4x8"}),
         _case(50, 200, "f16", _shared | {"tile": "4x16"}, ADD=1),
         _case(96, 80, "int8", _shared | {"tile": "4x16"}, ACT=3),
         _case(60, 200, "int4", _within | {"tile": "4x16"}),

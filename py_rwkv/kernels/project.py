@@ -34,6 +34,7 @@ project = kernel(
         {**_case, "K": 40, **w.layout("nf4", 40)},
         {**_case, "K": 200, **w.layout("int8", 200), "tile": "4x8", "share": "8"},
         {**_case, "K": 200, **w.layout("int8", 200), "tile": "4x4", "dots": "packed"},
+        {**_case, "K": 200, **w.layout("f16", 200), "tile": "4x8", "dots": "half"},
         {**_case, "K": 200, **w.layout("f16", 200), "tile": "4x16", "share": "8"},
     ),
     prepare=_prepare,

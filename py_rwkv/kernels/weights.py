@@ -57,11 +57,14 @@ def matrix(
 
 
 def taken(c: Any, x: ndarray) -> ndarray:
-    """The input x [tokens, K] as the products use it: as it is, or (`dots` packed) rounded to 8 bits, each 16 columns by the largest among them."""
+    """The input x [tokens, K] as the products use it: as it is, or each 16 columns rounded, by the largest among them, to 8 bits (`dots` packed) or f16 (half)."""
     if c.dots == "float":
         return x
     columns = np.zeros((len(x), padded(x.shape[1]) // 16, 16), np.float32)
     columns.reshape(len(x), -1)[:, : x.shape[1]] = x
     most = np.abs(columns).max(axis=2, keepdims=True)
+    if c.dots == "half":
+        shares = (columns / np.maximum(most, np.float32(1e-30))).astype(np.float16).astype(np.float32)
+        return cast("ndarray", (shares * most).reshape(len(x), -1)[:, : x.shape[1]])
     q = np.rint(columns * (np.float32(127) / np.maximum(most, np.float32(1e-30))))
     return cast("ndarray", (q * (most / np.float32(127))).reshape(len(x), -1)[:, : x.shape[1]])

@@ -298,8 +298,9 @@ class Builder:
 
     def tile(self, m: Matrix, block: int = 0) -> dict[str, Any]:
         """The constants of every kernel that multiplies a matrix. block: rows that have the same input, if they do not all."""
-        packed = {"dots": "packed"} if self.tuning.dots == "packed" and m.weights.encoding == "int8" else {}
-        return {"M": m.rows, "K": m.columns} | w.layout(m.weights.encoding, m.columns) | self.form(block) | packed
+        encoding, dots = m.weights.encoding, self.tuning.dots
+        rounds = (dots == "packed" and encoding == "int8") or (dots == "half" and encoding != "f32")
+        return {"M": m.rows, "K": m.columns} | w.layout(encoding, m.columns) | self.form(block) | ({"dots": dots} if rounds else {})
 
     def form(self, block: int = 0) -> dict[str, Any]:
         """The form of a product: tile, and what invocations share."""

@@ -31,7 +31,8 @@ class Tuning:
     lanes: int = 1  # invocations that share a tile
     sums: str = "memory"  # how their parts are added: through workgroup memory, or within a subgroup, which has at least so many
     share: int = 1  # invocations of a subgroup, exactly, that share what they load of the input; 1: each loads it all. Needs lanes == 1
-    dots: str = "float"  # or "packed": products of int8 matrices take inputs rounded to 8 bits, four at a time. Needs share == 1
+    # or "packed": products of int8 matrices take inputs rounded to 8 bits, four at a time; or "half": products are f16. Both need share == 1
+    dots: str = "float"
     workgroup: int = 16
     norm_workgroup: int = 16
     norm_channels: int = 4  # vec4s of a row per invocation; 0: so many that a workgroup has a whole row
@@ -60,7 +61,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "lanes": POWERS[:7],
     "sums": ("memory", "subgroup"),
     "share": (1, 4, 8),
-    "dots": ("float", "packed"),
+    "dots": ("float", "packed", "half"),
     "workgroup": POWERS,
     "norm_workgroup": POWERS,
     "norm_channels": (0, *POWERS[:5]),
@@ -132,25 +133,31 @@ def preset(features: Features) -> Choice:
 def candidates(features: Features, rounded: bool = False) -> list[Tuning]:
     """Forms for decoding that are worth a measurement on such an adapter; the first is the preset's. rounded: with those that round activations."""
     first = preset(features).decode
-    packed = [replace(first, share=1, dots="packed")] if rounded and features.packed else []
+    others = [replace(first, share=1, dots=dots) for dots in _rounding(features) if rounded]
     if features.software:
-        return [first, *packed] + [replace(first, workgroup=n) for n in (8, 32)]
+        return [first, *others] + [replace(first, workgroup=n) for n in (8, 32)]
     shared = [replace(first, lanes=n, workgroup=w) for n, w in ((8, 64), (32, 64), (32, 128), (16, 128), (64, 64), (4, 64))]
     within = [replace(form, sums="subgroup") for form in (first, *shared) if form.lanes <= features.subgroups[0]]
-    return [first, *packed, *within[:1], *shared, *within[1:], replace(first, norm_workgroup=128), replace(first, norm_workgroup=256)]
+    return [first, *others, *within[:1], *shared, *within[1:], replace(first, norm_workgroup=128), replace(first, norm_workgroup=256)]
 
 
 def prefill_candidates(features: Features, decode: Tuning, rounded: bool = False) -> list[Tuning]:
     """Forms for prefill beside a form for decoding; the first is what goes with it unmeasured."""
     first = prefill_tuning(decode)
     exact = prefill_tuning(preset(features).decode)
-    packed = replace(exact, share=1, dots="packed", tile="4x8")
-    others = ([packed] if first.exact else [packed, exact]) if rounded and features.packed else []
+    others = [replace(exact, share=1, dots=dots, tile="4x8") for dots in _rounding(features) if rounded]
+    if not first.exact:
+        others.append(exact)
     if features.software:
         return [first, *others] + [replace(first, workgroup=n) for n in (8, 32) if n != first.workgroup]
     pairs = dict.fromkeys([(first.lanes, first.workgroup), (1, 64), (4, 64), (8, 64), (16, 64)])
     forms = [replace(first, lanes=n, workgroup=w, sums=first.sums if 1 < n <= features.subgroups[0] else "memory") for n, w in pairs]
     return forms[:1] + others + forms[1:]
+
+
+def _rounding(features: Features) -> list[str]:
+    """The products that round activations. Software adapters do f16 by way of f32: nothing to gain there."""
+    return ["packed"] * features.packed + ["half"] * (features.f16 and not features.software)
 
 
 def chunks(features: Features) -> tuple[int, ...]:

@@ -47,7 +47,8 @@ def site_page(browser: Browser, site_url: str) -> Iterator[Page]:
 @pytest.mark.parametrize("step_name", ["two-sessions"])  # the others on lavapipe: tests/gpu/test_kernels.py
 def test_kernel_matches_its_reference(site_page: Page, kernel: Kernel, step_name: str) -> None:
     rng = np.random.default_rng()
-    cases = [fitted(case, (4, 4)) for case in kernel.cases]  # SwiftShader's subgroups
+    # SwiftShader has subgroups of 4 and no f16
+    cases = [fitted(case, (4, 4)) for case in kernel.cases if case.get("dots") != "half"]
     for case in every_form(cases) if len(cases) > MOST else cases:
         step = steps_for(case, rng)[step_name]
         arrays = inputs_for(kernel, case, step, rng)
@@ -69,7 +70,7 @@ def test_kernel_matches_its_reference(site_page: Page, kernel: Kernel, step_name
             a = arrays[name]
             got[name] = np.frombuffer(raw[at : at + a.nbytes], a.dtype).reshape(a.shape)
             at += a.nbytes
-        assert_same(kernel, expected, got)
+        assert_same(kernel, case, expected, got)
 
 
 def every_form(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:

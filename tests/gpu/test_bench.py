@@ -28,7 +28,7 @@ def test_reading_and_copying(kernel: Kernel, wgpu_device: WgpuDevice, rng: np.ra
     for case in kernel.cases:
         arrays = inputs_for(kernel, dict(case), ceiling.ONE, rng)
         found = [run(device, one_call(kernel, dict(case), arrays), arrays) for device in (NumpyDevice(), wgpu_device)]
-        assert_same(kernel, *found)
+        assert_same(kernel, dict(case), *found)
 
 
 def run(device: Any, program: Program, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

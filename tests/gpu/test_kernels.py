@@ -41,7 +41,7 @@ def test_kernel_matches_its_reference(wgpu_device: WgpuDevice, kernel: Kernel, c
     arrays = inputs_for(kernel, case, step, rng)
     expected = asyncio.run(run_on(NumpyDevice(), kernel, case, step, arrays))
     found = asyncio.run(run_on(wgpu_device, kernel, case, step, arrays))
-    assert_same(kernel, expected, found)
+    assert_same(kernel, case, expected, found)
 
 
 @pytest.mark.parametrize("kernel", [k for k in KERNELS.values() if k.cases], ids=lambda k: k.name)

@@ -20,7 +20,7 @@ from py_rwkv.cli.tune import table
 from py_rwkv.devices.wgpu_device import WgpuDevice
 from py_rwkv.errors import RwkvError
 from py_rwkv.models.config import Config
-from py_rwkv.models.tuning import HARDWARE, SAFE, SOFTWARE, VALUES, Choice, candidates, choice_of, prefill_candidates, preset
+from py_rwkv.models.tuning import HARDWARE, SAFE, SOFTWARE, VALUES, Choice, Tuning, candidates, choice_of, prefill_candidates, preset
 from py_rwkv.native import _Ready, open_model
 from py_rwkv.runtime import race, selftest, tuner
 from py_rwkv.runtime.engine import Engine
@@ -66,7 +66,19 @@ def test_forms_that_round_activations_are_told_from_exact_ones(device: WgpuDevic
     )  # only int8 matrices have such products
 
 
-def test_rounded_activations_cost_as_little_as_int8_weights() -> None:
+HALF = replace(SOFTWARE, share=1, dots="half")
+
+
+def test_products_in_f16_are_told_from_exact_ones(device: WgpuDevice) -> None:
+    assert device.features.f16
+    choice = Choice(HALF, replace(HALF, tile="4x8", whole_heads=False))
+    for encoding in ("int8", "f16", "nf4", "int4"):
+        error = asyncio.run(selftest.check(device, choice, "7", encoding, "f16", encoding))
+        assert selftest.TOLERANCE / 10 < error < selftest.ROUGH
+
+
+@pytest.mark.parametrize(("form", "most"), [(PACKED, 1e-4), (HALF, 1e-5)], ids=["packed", "half"])
+def test_rounded_activations_cost_as_little_as_int8_weights(form: Tuning, most: float) -> None:
     """KL of the exact int8 demo's predictions to those with rounded activations, in nats a token; int8 weights cost 5.8e-6 (docs/quantization.md)."""
     tokens = tokenizer_for("world").encode(
         "User: What is the capital of Norway?\n\nAssistant: The capital of Norway is Oslo.\n\nUser: Thank you!\n\nAssistant:"
@@ -78,9 +90,9 @@ def test_rounded_activations_cost_as_little_as_int8_weights() -> None:
         engine.close()
         return logits - np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1, keepdims=True)) - logits.max(1, keepdims=True)
 
-    exact, rounded = (asyncio.run(predictions(t)) for t in ("preset", Choice(PACKED, replace(PACKED, tile="4x8", whole_heads=False))))
+    exact, rounded = (asyncio.run(predictions(t)) for t in ("preset", Choice(form, replace(form, tile="4x8", whole_heads=False))))
     kl = (np.exp(exact) * (exact - rounded)).sum(1)
-    assert 0 < kl.mean() < 1e-4 and np.isfinite(rounded).all()
+    assert 0 < kl.mean() < most and np.isfinite(rounded).all()
 
 
 class Poisoned(WgpuDevice):

@@ -76,6 +76,13 @@ def test_forms_that_round_take_part_only_when_they_are_asked_for(software: bool)
     assert Choice.from_json(Choice(packed, SAFE.prefill).to_json()) == Choice(packed, SAFE.prefill)
 
 
+def test_products_in_f16_are_for_hardware_that_has_them() -> None:
+    hardware = Features(subgroups=(32, 32), f16=True)
+    for found in (candidates(hardware, True), prefill_candidates(hardware, preset(hardware).decode, True)):
+        assert [form.dots for form in found if not form.exact] == ["half"]
+    assert all(form.exact for form in candidates(hardware) + candidates(replace(hardware, software=True), True))
+
+
 def hostile() -> list[Any]:
     """What a stored choice may have become."""
     good = SAFE.to_json()
@@ -89,7 +96,8 @@ def hostile() -> list[Any]:
         {"tile": ["4x1"]},
         {"workgroup": 1 << 40},
         {"workgroup": 8, "lanes": 64},
-        {"dots": "half"},
+        {"dots": "double"},
+        {"dots": "half", "share": 4},
         {"dots": "packed", "share": 8},
         {"whole_heads": 1},
         {"chunk": 129},

@@ -20,6 +20,7 @@ const BLOCK_BYTES = 256; // of a call's uniform block, which lies at binding BLO
 const POLLS = navigator.userAgent.includes("Firefox/"); // it notices finished work when something is submitted, else every 100 ms (bug 1870699)
 /** Asked for where the adapter has them. @type {GPUFeatureName[]} */
 const FEATURES = ["subgroups", "shader-f16"];
+const PAUSE = 500; // ms after the first program can run: a first prompt is read by then, with all processors of a software adapter
 const CHUNK = 4 << 20; // expanded rows are written in pieces of this size
 
 export class Gpu {
@@ -33,6 +34,8 @@ export class Gpu {
   #plans = new WeakMap();
   /** Programs whose pipelines are on their way. @type {Map<string, Promise<void>>} */
   #building = new Map();
+  /** Ends the pause before the others follow the first program. */
+  #follow = () => {};
   /** @type {Compiler} */
   #compiler;
   /** @type {Map<string, ArrayBuffer>} */
@@ -200,9 +203,10 @@ export class Gpu {
     let done = 0;
     await Promise.all([...needed.values()].map((spec) => this.#compiler.get(spec).finally(() => progress(++done, needed.size))));
     for (const spec of first) await this.#build(spec);
-    for (const spec of this.#specs) {
-      if (first.includes(spec)) continue;
-      const building = this.#build(spec);
+    const others = this.#specs.filter((spec) => !first.includes(spec));
+    const pause = this.software ? new Promise((go) => void setTimeout((this.#follow = () => go(undefined)), PAUSE)) : undefined;
+    for (const spec of others) {
+      const building = pause ? pause.then(() => this.#build(spec)) : this.#build(spec);
       building.catch(() => {}); // reported by `run`
       this.#building.set(spec.name, building);
     }
@@ -225,6 +229,7 @@ export class Gpu {
 
   /** @param {ProgramSpec} spec */
   async #build(spec) {
+    if (!this.#specs.includes(spec)) return;
     const pipelines = await Promise.all(spec.pipelines.map((needed) => this.#compiler.get(needed)));
     if (!this.#specs.includes(spec)) return; // others have taken their place
     const blocks = this.#need(this.#blocks.get(spec.name));
@@ -247,7 +252,11 @@ export class Gpu {
    */
   async run(programs, times, step, rows, runs, outputs, read, nbytes) {
     this.#check();
-    for (const program of programs) if (!this.#programs.has(program)) await this.#building.get(program);
+    for (const program of programs) {
+      if (this.#programs.has(program)) continue;
+      this.#follow();
+      await this.#building.get(program);
+    }
     const { device } = this;
     const dispatches = programs.map((program) => this.#dispatches(program, rows, runs, outputs));
     device.queue.writeBuffer(this.#need(this.#step), 0, /** @type {BufferSource} */ (step));
