@@ -29,6 +29,8 @@ export class Chat extends EventTarget {
   model;
   /** Counts what was opened, so that a slow one does not overtake a later one. */
   #opened = 0;
+  /** What is being opened: what is written meanwhile belongs there. @type {{id: string | undefined, loaded: Promise<void>} | undefined} */
+  #next;
 
   /**
    * @param {PageEngine} engine
@@ -58,7 +60,7 @@ export class Chat extends EventTarget {
     this.composer = new Composer(
       (text) => void this.ask(text),
       () => this.stop(),
-      (text) => this.library.keepDraft(this.id, text),
+      (text) => this.library.keepDraft(this.#next ? this.#next.id : this.id, text),
     );
     library.onChange((ids, elsewhere) => this.#changed(ids, elsewhere));
     onLanguage(() => {
@@ -101,16 +103,22 @@ export class Chat extends EventTarget {
   async open(id, { message, focus = true } = {}) {
     const opened = ++this.#opened;
     const header = this.library.get(id);
-    const [tree, draft] = await Promise.all([header ? this.library.tree(header.id) : new Tree(), this.library.draft(header?.id)]);
-    if (opened !== this.#opened) return;
     const other = this.id !== header?.id;
+    if (other) this.composer.setText("");
+    const loading = Promise.all([header ? this.library.tree(header.id) : new Tree(), this.library.draft(header?.id)]);
+    const done = () => {
+      if (opened === this.#opened) this.#next = undefined;
+    };
+    this.#next = { id: header?.id, loaded: loading.then(done, done) };
+    const [tree, draft] = await loading;
+    if (opened !== this.#opened) return;
     Object.assign(this, { id: header?.id, tree });
     this.leaf = message ? tree.newestLeaf(message) : tree.get(header?.leaf) ? (header?.leaf ?? null) : tree.newestLeaf(null);
     if (other) this.log.clear();
     this.#remember();
     this.library.release(new Set([this.id ?? "", ...this.answers.conversations()]));
     if (focus) this.dispatchEvent(new CustomEvent("open"));
-    this.composer.setText(draft);
+    if (this.composer.empty) this.composer.setText(draft);
     this.render();
     if (message) this.log.reveal(message);
     else this.log.toEnd();
@@ -194,7 +202,8 @@ export class Chat extends EventTarget {
 
   /** @param {string} question */
   async ask(question) {
-    if (this.busy()) return;
+    while (this.#next) await this.#next.loaded;
+    if (this.busy()) return this.composer.setText(question);
     const header = this.header ?? this.#begin(question);
     this.library.keepDraft(header.id, "");
     const message = this.#add({ role: "user", content: question, parent: this.leaf });
