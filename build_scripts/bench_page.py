@@ -52,18 +52,8 @@ HELPER = Path(__file__).with_suffix(".js")
 OVER = 8  # times that a decode kernel is replayed in one go: a browser notices the end of work only every 2 ms or so
 MEMORY = 64 << 20  # bytes read and copied for the bandwidth
 STAY = 4000  # ms that a page stays open: the browser keeps compiled code when nothing has been compiled for 2 s
-LANDS = (
-    "Norway",
-    "Spain",
-    "Greece",
-    "Peru",
-    "Chile",
-    "Egypt",
-    "Kenya",
-    "Japan",
-    "Cuba",
-    "Malta",
-)  # each visit asks for another capital, or its state would be there
+# Each visit asks for another capital: the state of a question that was asked before is there already.
+LANDS = "Norway Spain Greece Peru Chile Egypt Kenya Japan Cuba Malta".split()
 WORDS = "the quick brown fox jumps over the lazy dog while seven wizards read old books about rivers and stars "
 
 

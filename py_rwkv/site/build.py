@@ -105,7 +105,10 @@ def _pipelines(manifest: Path) -> list[object]:
     decode, prefill = build_programs(model, tuning.decode, tuning.prefill, Limits(), 1)
     later = [sample_program(decode, model.config.vocab, 1), prefill]
     specs = decode.to_wire()["pipelines"] + [spec | {"later": True} for program in later for spec in program.to_wire()["pipelines"]]
-    return list({spec["code"]: spec for spec in reversed(specs)}.values())[::-1]
+    found: dict[str, object] = {}
+    for spec in specs:
+        found.setdefault(spec["code"], spec)
+    return list(found.values())
 
 
 def _describe(site: Path, lock: dict[str, dict[str, dict[str, str]]]) -> dict[str, object]:

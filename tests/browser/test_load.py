@@ -53,9 +53,29 @@ def demo(profiles: Profiles, site_url: str) -> Iterator[Page]:
 
 
 def test_the_site_lists_the_pipelines_that_its_model_needs(demo: Page, site: Path) -> None:
-    listed = {spec["code"] for spec in json.loads((site / "models/demo/pipelines.json").read_text("utf-8"))}
-    wanted = {spec["code"] for spec in json.loads(demo.evaluate(KEPT, "pipelines demo")["specs"])}
+    lists = (site / "models/demo/pipelines.json").read_text("utf-8"), demo.evaluate(KEPT, "pipelines demo")["specs"]
+    listed, wanted = ([(spec["code"], spec.get("later", False)) for spec in json.loads(text)] for text in lists)
     assert listed == wanted and len(wanted) < 20
+    assert 8 < sum(not later for _, later in wanted) < len(wanted)
+
+
+def test_what_is_for_later_begins_ahead_only_on_hardware(demo: Page) -> None:
+    begun = """async (software) => {
+        const { Compiler } = await import("./engine/compiler.js");
+        const begun = [];
+        const other = () => ({});
+        const createComputePipelineAsync = async ({ label }) => begun.push(label);
+        const device = { createBindGroupLayout: other, createPipelineLayout: other, createShaderModule: other, createComputePipelineAsync };
+        const compiler = new Compiler(device, software);
+        const [first, later] = [false, true].map((later) => ({ label: `${later}`, code: `${later}`, reads: 0, writes: 1, later }));
+        compiler.begin([later, first, first]);
+        const ahead = [...begun];
+        await compiler.get(later);
+        await compiler.get({ ...later, later: false });
+        return [ahead, begun];
+    }"""
+    assert demo.evaluate(begun, True) == [["false"], ["false", "true"]]
+    assert demo.evaluate(begun, False) == [["true", "false"], ["true", "false"]]
 
 
 def test_memory_is_the_sum_of_its_parts_and_python_stays_small(demo: Page) -> None:

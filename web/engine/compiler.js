@@ -14,15 +14,15 @@ export class Compiler {
   /** Pipelines that could not be built, by their code. @type {Set<string>} */
   #failed = new Set();
 
-  /** @param {GPUDevice} device @param {boolean} one whether device and page share processors: then what is for later does not begin ahead */
-  constructor(device, one) {
+  /** @param {GPUDevice} device @param {boolean} software whether it takes the page's own processors: then what is for later does not begin ahead */
+  constructor(device, software) {
     this.device = device;
-    this.one = one;
+    this.software = software;
   }
 
   /** Begin with pipelines that somebody is going to `get`; one that fails is reported there. @param {PipelineSpec[]} specs */
   begin(specs) {
-    for (const spec of specs) if (!(spec.later && this.one)) this.get(spec).catch(() => {});
+    for (const spec of specs) if (!(spec.later && this.software)) this.get(spec).catch(() => {});
   }
 
   /** Rejects with `kernel-failed`. @param {PipelineSpec} spec @returns {Promise<Built>} */
