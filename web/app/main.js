@@ -100,10 +100,12 @@ class Page {
       return this.fail(thrown);
     }
     await this.models.set(this.catalogue, this.probe);
-    if (this.engine.status().state !== "idle") return this.onState(); // somebody called window.rwkv.load() meanwhile
     const ended = await Faults.ended();
     if (ended) Faults.tell(this.#situation(ended.what, ended.name));
-    else if (this.probe.webgpu.available && this.models.latest) {
+    // Nothing is awaited from here on: somebody may have called window.rwkv.load() meanwhile, which a load of the page's own would cancel.
+    if (this.engine.status().state !== "idle") return this.onState();
+    if (ended) return this.home();
+    if (this.probe.webgpu.available && this.models.latest) {
       const { source, conversion } = this.models.latest;
       return void this.load(source, undefined, conversion);
     }
