@@ -85,7 +85,7 @@ export async function replay({ programs, uploads, shards, runs }) {
       }
       out.push({ total, encode, own: encodes ? await own((times) => run(program, times)) : 0 });
     }
-    return { adapter: gpu.adapter, software: gpu.software, limits: gpu.limits, runs: out };
+    return { adapter: gpu.adapter, features: gpu.features, limits: gpu.limits, runs: out };
   } finally {
     gpu.close();
   }

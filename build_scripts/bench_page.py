@@ -30,7 +30,7 @@ from py_rwkv.bench import ceiling  # noqa: E402
 from py_rwkv.bench.profile import cut, shares  # noqa: E402
 from py_rwkv.checkpoint.model_dir import open_model_dir  # noqa: E402
 from py_rwkv.models.builder import Limits  # noqa: E402
-from py_rwkv.models.tuning import HARDWARE, SOFTWARE, prefill_tuning  # noqa: E402
+from py_rwkv.models.tuning import Features, preset  # noqa: E402
 from py_rwkv.native import find_model  # noqa: E402
 from py_rwkv.program import Program, Run, Step  # noqa: E402
 from py_rwkv.runtime.programs import build_programs, device_buffers  # noqa: E402
@@ -199,10 +199,10 @@ def replay(page: Page, model: str, folder: Path, args: argparse.Namespace) -> di
     seconds = {p.name: r["total"] / 1e3 for p, r in zip(empty, answer["runs"], strict=True)}
     found = ceiling.derived(seconds, empty[-1].buffers["bench.source"].nbytes)
 
-    tuning = SOFTWARE if answer["software"] else HARDWARE
-    limits = Limits(answer["limits"]["bindingBytes"], answer["limits"]["bufferBytes"], answer["limits"]["workgroups"])
-    decode, prefill = build_programs(manifest, tuning, prefill_tuning(tuning), limits, 2)
-    chunk = Step.of([Run(0, [5] * min(args.prefill, prefill_tuning(tuning).chunk))])
+    forms = preset(Features(**answer["features"] | {"subgroups": tuple(answer["features"]["subgroups"])}))
+    limits = Limits(*(answer["limits"][name] for name in ("bindingBytes", "bufferBytes", "workgroups", "textureRows")))
+    decode, prefill = build_programs(manifest, forms.decode, forms.prefill, limits, 2)
+    chunk = Step.of([Run(0, [5] * min(args.prefill, forms.prefill.chunk))])
     cases = {"decode": (decode, one, OVER), f"{chunk.rows} tokens": (prefill, chunk, 1)}
     parts = {name: cut(program) if args.kernels else [] for name, (program, _, _) in cases.items()}
     output = decode.buffers["candidates"].nbytes // decode.max_outputs

@@ -17,6 +17,8 @@ MAX_ROWS = 128  # rows (tokens) in one step; also the length of `Step.entries` i
 STEP_BYTES = 16 + 32 * MAX_ROWS
 BLOCK_BYTES = 256  # each call's uniform block starts at a multiple: minUniformBufferOffsetAlignment of every adapter
 ITEM_BYTES = {"f32": 4, "u32": 4, "u8": 1}
+TEXEL_FORMATS = {4: "r32uint", 8: "rg32uint", 16: "rgba32uint"}  # by bytes
+TEXTURE_ROW = 16384  # bytes of a row of texels: shaders find a texel by shifts
 ROLES = ("weight", "constant", "state", "scratch", "output")
 
 
@@ -42,11 +44,28 @@ class Buffer:
     parts: tuple[Part, ...] = ()  # weight: where its bytes come from
     data: bytes = b""  # constant: its bytes
     encoding: str = ""  # weight matrices: how kernels decode them
+    held: str = "buffers"  # as in `Tuning`
+    texel: int = 0  # bytes of one, if it is held in a texture
 
     @property
     def nbytes(self) -> int:
-        """Bytes on the device, a multiple of 16 (a vec4 load never runs over the end)."""
+        """Bytes on the device: whole rows of a texture, or what is used."""
+        return -(-self.used // TEXTURE_ROW) * TEXTURE_ROW if self.texel else self.used
+
+    @property
+    def used(self) -> int:
+        """Bytes that hold something: a multiple of 16, as a vec4 load never runs over the end."""
         return -(-prod(self.shape) * ITEM_BYTES[self.dtype] // 16) * 16
+
+    @property
+    def format(self) -> str:
+        """Of the texture it is held in; "" for a buffer."""
+        return TEXEL_FORMATS[self.texel] if self.texel else ""
+
+    @property
+    def binding(self) -> str:
+        """How shaders that only read it are bound to it: a buffer type of WebGPU, "texture", or a format, for an image."""
+        return "read-only-storage" if not self.texel else "texture" if self.held == "textures" else self.format
 
 
 @dataclass(frozen=True)
@@ -244,19 +263,19 @@ class Program:
             if code not in codes:
                 kernel = KERNELS[call.kernel]
                 codes[code] = len(codes)
-                pipelines.append(
-                    {
-                        "label": call.kernel,
-                        "code": code,
-                        "reads": len(kernel.reads),
-                        "writes": len(kernel.writes),
-                        "step": kernel.writes_step,
-                        "block": bool(block),
-                    }
-                )
+                bindings = ["storage" if kernel.writes_step else "uniform", *(b.binding for b in call.buffers[: len(kernel.reads)])]
+                bindings += ["storage"] * len(kernel.writes)
+                pipelines.append({"label": call.kernel, "code": code, "bindings": bindings, "block": bool(block)})
             calls.append([codes[code], [names[b.name] for b in call.buffers], [[d.per, d.tile, d.count] for d in call.grid], at])
         buffers = [
-            {"name": b.name, "bytes": b.nbytes, "role": b.role, "words": list(memoryview(b.data).cast("I")) if b.data else []}
+            {
+                "name": b.name,
+                "bytes": b.nbytes,
+                "texel": b.texel,
+                "held": b.held,
+                "role": b.role,
+                "words": list(memoryview(b.data).cast("I")) if b.data else [],
+            }
             for b in self.buffers.values()
         ]
         words = list(memoryview(b"".join(blocks)).cast("I"))

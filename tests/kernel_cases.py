@@ -9,7 +9,7 @@ import numpy as np
 
 from py_rwkv.kernels import KERNELS, Kernel, shape_of
 from py_rwkv.kernels.embed import NO_TOKEN
-from py_rwkv.kernels.weights import row_bytes
+from py_rwkv.kernels.weights import row_bytes, texel
 from py_rwkv.program import Buffer, Call, Program, Run, Step
 from py_rwkv.quant.blocks import code_of
 from py_rwkv.runtime.upload import Upload
@@ -92,9 +92,18 @@ def inputs_for(kernel: Kernel, case: dict[str, Any], step: Step, rng: np.random.
 
 
 def one_call(kernel: Kernel, case: dict[str, Any], arrays: dict[str, np.ndarray]) -> Program:
-    """A Program whose only call is this kernel; every buffer is an upload target and readable."""
-    buffers = tuple(Buffer(name, a.shape, "u8" if a.dtype == np.uint8 else "f32", "output") for name, a in arrays.items())
+    """A Program whose only call is this kernel; every buffer is an upload target and readable, but for textures."""
+    buffers = tuple(buffer_for(name, a, {**kernel.reads, **kernel.writes}[name], case) for name, a in arrays.items())
     return Program("one", [Call(kernel.name, case, buffers, kernel.grid(case), "test", 0)])
+
+
+def buffer_for(name: str, array: np.ndarray, declared: str, case: dict[str, Any]) -> Buffer:
+    if not declared.startswith(("weights", "stack", "scales")) or case["held"] == "buffers":
+        return Buffer(name, array.shape, "u8" if array.dtype == np.uint8 else "f32", "output")
+    part, encoding = ".scale" if "scales" in declared else "", case["encoding"]
+    if part and encoding in ("f16", "f32"):  # bound, but not read
+        part = ""
+    return Buffer(name, array.shape, "u8", "weight", held=case["held"], texel=texel(case["held"], encoding, part))
 
 
 def uploads_for(arrays: dict[str, np.ndarray]) -> tuple[bytes, list[Upload]]:

@@ -112,7 +112,7 @@ class BrowserDevice:
 
 
 def limits_of(limits: Any) -> Limits:
-    return Limits(int(limits.bindingBytes), int(limits.bufferBytes), int(limits.workgroups))
+    return Limits(int(limits.bindingBytes), int(limits.bufferBytes), int(limits.workgroups), int(limits.textureRows))
 
 
 def features_of(features: Any) -> Features:

@@ -9,16 +9,21 @@ from copy import copy
 from typing import Any
 
 from py_rwkv.devices.base import merged_buffers, slot_span
+from py_rwkv.devices.textures import extent, rectangles
 from py_rwkv.errors import RwkvError
 from py_rwkv.models.builder import Limits
 from py_rwkv.models.tuning import Choice, Features, Tuning, choice_of, preset
-from py_rwkv.program import BLOCK_BYTES, STEP_BYTES, Buffer, Program, Step
+from py_rwkv.program import BLOCK_BYTES, STEP_BYTES, TEXEL_FORMATS, TEXTURE_ROW, Buffer, Program, Step
 from py_rwkv.runtime.upload import Upload, gathered
 
 SUBGROUPS = "enable subgroups;\n"  # wgpu's WGSL does not know the line: it has them unasked
 FEATURES = ("subgroup", "shader-f16")  # likewise
 READABLE = frozenset({"state", "output"})
-WANTED = {"max-storage-buffer-binding-size": 2 << 30, "max-buffer-size": 2 << 30}  # asked for as far as the adapter has them
+WANTED = {
+    "max-storage-buffer-binding-size": 2 << 30,
+    "max-buffer-size": 2 << 30,
+    "max-texture-dimension-2d": 1 << 14,
+}  # asked for as far as the adapter has them
 
 
 def request_adapter() -> Any:
@@ -50,7 +55,12 @@ class WgpuDevice:
             required_features=[f for f in FEATURES if f in can], required_limits={k: min(v, have[k]) for k, v in WANTED.items()}
         )
         got = self.device.limits
-        self.limits = Limits(got["max-storage-buffer-binding-size"], got["max-buffer-size"], got["max-compute-workgroups-per-dimension"])
+        self.limits = Limits(
+            got["max-storage-buffer-binding-size"],
+            got["max-buffer-size"],
+            got["max-compute-workgroups-per-dimension"],
+            got["max-texture-dimension-2d"],
+        )
         self.given = tuning is not None
         self.tune(choice_of(tuning) if tuning else preset(self.features))
         self.queue = self.device.queue
@@ -81,8 +91,14 @@ class WgpuDevice:
         had = had | self._lent
         usage = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_DST | wgpu.BufferUsage.COPY_SRC
         for name, buffer in self.buffers.items():
-            if name in had and had[name].size == buffer.nbytes:
+            if name in had and had[name].size == (extent(buffer) if buffer.texel else buffer.nbytes):
                 self.memory[name] = had.pop(name)
+                continue
+            if buffer.texel:
+                kind = wgpu.TextureUsage.TEXTURE_BINDING if buffer.held == "textures" else wgpu.TextureUsage.STORAGE_BINDING
+                self.memory[name] = self.device.create_texture(
+                    label=name, size=extent(buffer), format=buffer.format, usage=kind | wgpu.TextureUsage.COPY_DST
+                )
                 continue
             self.memory[name] = self.device.create_buffer(label=name, size=buffer.nbytes, usage=usage)
             if buffer.data:
@@ -110,18 +126,21 @@ class WgpuDevice:
             self._calls[program.name] = []
             for call, (pipeline, _, _, at) in zip(program.calls, wire["calls"], strict=True):
                 layout, compiled = pipelines[pipeline]
-                resources = [self._step, *(self.memory[b.name] for b in call.buffers)]
-                entries = [{"binding": i, "resource": {"buffer": r, "offset": 0, "size": r.size}} for i, r in enumerate(resources)]
+                entries = [{"binding": i, "resource": r} for i, r in enumerate([_whole(self._step), *map(self._resource, call.buffers)])]
                 if wire["pipelines"][pipeline]["block"]:
                     entries.append({"binding": 15, "resource": {"buffer": blocks, "offset": at, "size": BLOCK_BYTES}})
                 self._calls[program.name].append((compiled, self.device.create_bind_group(layout=layout, entries=entries), call))
 
+    def _resource(self, buffer: Buffer) -> Any:
+        """What a bind group has for it."""
+        memory = self.memory[buffer.name]
+        return memory.create_view() if buffer.texel else _whole(memory)
+
     def _pipeline(self, spec: dict[str, Any]) -> tuple[Any, Any]:
         label, code = spec["label"], spec["code"]
         if code not in self._modules:
-            kinds = ["storage" if spec["step"] else "uniform"] + ["read-only-storage"] * spec["reads"] + ["storage"] * spec["writes"]
-            bindings = list(enumerate(kinds)) + [(15, "uniform")] * spec["block"]
-            entries = [{"binding": i, "visibility": 4, "buffer": {"type": kind}} for i, kind in bindings]  # 4: compute
+            bindings = [*enumerate(spec["bindings"]), *[(15, "uniform")] * spec["block"]]
+            entries = [{"binding": i, "visibility": 4, **_layout(binding)} for i, binding in bindings]  # 4: compute
             layout = self.device.create_bind_group_layout(entries=entries)
             try:
                 module = self.device.create_shader_module(label=label, code=code.replace(SUBGROUPS, ""))
@@ -140,7 +159,7 @@ class WgpuDevice:
         for u in uploads:
             data = gathered(u, shard, self._kept)
             if u.buffer:
-                self.queue.write_buffer(self.memory[u.buffer], u.to, data + bytes(-len(data) % 4))
+                self.write(u.buffer, u.to, data + bytes(-len(data) % 4))
 
     async def run(self, program: str, step: Step, read: str = "", nbytes: int = 0, *, then: str = "", times: int = 1) -> bytes:
         self.queue.write_buffer(self._step, 0, step.encode())
@@ -156,13 +175,18 @@ class WgpuDevice:
         self.queue.submit([encoder.finish()])
         if read:
             return bytes(self.queue.read_buffer(self.memory[read], 0, nbytes))
-        self.queue.read_buffer(
-            next(iter(self.memory.values())), 0, 4
-        )  # waits for the work; wgpu 0.32's on_submitted_work_done raises a TypeError
+        self.queue.read_buffer(self._step, 0, 4)  # waits for the work; wgpu 0.32's on_submitted_work_done raises a TypeError
         return b""
 
     def write(self, buffer: str, at: int, data: bytes) -> None:
-        self.queue.write_buffer(self.memory[buffer], at, data)
+        memory, texel = self.memory[buffer], self.buffers[buffer].texel
+        if not texel:
+            self.queue.write_buffer(memory, at, data)
+            return
+        view = memoryview(data)
+        for first, origin, size in rectangles(at, len(data), texel):
+            place = {"texture": memory, "origin": origin}
+            self.queue.write_texture(place, view[first : first + size[0] * size[1] * texel], {"bytes_per_row": TEXTURE_ROW}, size)
 
     def clear(self, buffer: str, at: int, nbytes: int) -> None:
         encoder = self.device.create_command_encoder()
@@ -216,6 +240,19 @@ class WgpuDevice:
         for name, buffer in memory.items():
             if buffer is not self._lent.get(name):
                 buffer.destroy()
+
+
+def _layout(binding: str) -> dict[str, Any]:
+    """The entry of a bind group layout for one of `Buffer.binding`'s kinds."""
+    if binding == "texture":
+        return {"texture": {"sample_type": "uint"}}
+    if binding in TEXEL_FORMATS.values():
+        return {"storage_texture": {"access": "read-only", "format": binding}}
+    return {"buffer": {"type": binding}}
+
+
+def _whole(buffer: Any) -> dict[str, Any]:
+    return {"buffer": buffer, "offset": 0, "size": buffer.size}
 
 
 def _subgroups(info: Any) -> tuple[int, int]:

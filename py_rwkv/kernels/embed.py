@@ -14,7 +14,7 @@ embed = kernel(
     "embed",
     reads={"weights": "weights[COUNT,C]", "scales": "scales[COUNT,C]", "x": "f32[rows,C]", "norm": "f32[2,C]"},
     writes={"out": "f32[rows,C]"},
-    constants=("C", "CHUNKS", "BLOCKS", "FIRST", "COUNT", "WG", "encoding"),
+    constants=("C", "CHUNKS", "BLOCKS", "FIRST", "COUNT", "WG", "encoding", "held"),
     grid=lambda c: (Dim(c["CHUNKS"], c["WG"]), PER_ROW),
     cases=(
         {"C": 64, "COUNT": 50, "FIRST": 0, "WG": 64, **w.layout("int8", 64)},
@@ -23,6 +23,8 @@ embed = kernel(
         {"C": 64, "COUNT": 256, "FIRST": 0, "WG": 16, **w.layout("f32", 64)},
         {"C": 76, "COUNT": 60, "FIRST": 20, "WG": 64, **w.layout("int4", 76)},
         {"C": 76, "COUNT": 60, "FIRST": 20, "WG": 64, **w.layout("nf4", 76)},
+        {"C": 76, "COUNT": 60, "FIRST": 20, "WG": 64, **w.layout("int8", 76, "images")},
+        {"C": 76, "COUNT": 60, "FIRST": 20, "WG": 64, **w.layout("int4", 76, "textures")},
     ),
 )
 

@@ -25,7 +25,7 @@ _half = {"dots": "half"}
 _within = {"tile": "4x4", "LANES": 4, "WG": 64, "reduce": "subgroup", "share": "1"}  # the smallest subgroups there are
 
 
-def _case(m: int, k: int, encoding: str, tile: dict[str, Any], **more: int) -> dict[str, Any]:
+def _case(m: int, k: int, encoding: str, tile: dict[str, Any], **more: Any) -> dict[str, Any]:
     return (
         {"M": m, "K": k, "ACT": 0, "ADD": 0, "PER_OUTPUT": 0, "OUT_STRIDE": m, "OUT_AT": 0, "X_STRIDE": k, "GATE_AT": 0, "dots": "float"}
         | tile
@@ -55,6 +55,7 @@ matmul = kernel(
         "X_STRIDE",
         "GATE_AT",
         "encoding",
+        "held",
         "reduce",
         "share",
         "tile",
@@ -100,6 +101,16 @@ matmul = kernel(
         _case(96, 80, "int8", _shared | {"tile": "4x16"}, ACT=3),
         _case(60, 200, "int4", _within | {"tile": "4x16"}),
         _case(36, 1024, "f16", _many | {"tile": "4x8"}, PER_OUTPUT=1),
+        _case(50, 200, "f16", _shared | {"tile": "4x16"}, ADD=1, held="images"),
+        _case(256, 1024, "int8", _shared | {"tile": "4x1"}, held="images"),
+        _case(96, 80, "int4", _shared | {"tile": "4x1"}, held="images"),
+        _case(33, 1024, "nf4", _many, ACT=1, held="images"),
+        _case(99, 36, "f32", _tile, held="images"),
+        _case(50, 200, "int8", _tile | _packed, ADD=1, held="images"),
+        _case(70, 40, "f16", _shared | {"share": "4", "tile": "4x1"}, held="textures"),
+        _case(256, 1024, "int8", _shared | {"share": "4"}, held="textures"),
+        _case(50, 200, "int4", _tile, ADD=1, held="textures"),
+        _case(33, 1024, "nf4", _shared | {"share": "4", "tile": "4x1"}, held="textures"),
     ),
 )
 

@@ -23,7 +23,7 @@ project = kernel(
     "project",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[S,rows,K]", "table": "u32[TILES,2]"},
     writes={"out": "f32[rows,M]"},
-    constants=("M", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "reduce", "share", "tile", "dots"),
+    constants=("M", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "held", "reduce", "share", "tile", "dots"),
     grid=w.grid,
     cases=(
         {**_case, "K": 64, **w.layout("int8", 64)},
@@ -36,6 +36,8 @@ project = kernel(
         {**_case, "K": 200, **w.layout("int8", 200), "tile": "4x4", "dots": "packed"},
         {**_case, "K": 200, **w.layout("f16", 200), "tile": "4x8", "dots": "half"},
         {**_case, "K": 200, **w.layout("f16", 200), "tile": "4x16", "share": "8"},
+        {**_case, "K": 200, **w.layout("int8", 200, "images"), "tile": "4x16", "share": "8"},
+        {**_case, "K": 200, **w.layout("int8", 200, "textures"), "tile": "4x8", "share": "4"},
     ),
     prepare=_prepare,
 )

@@ -23,9 +23,22 @@ def padded(columns: int) -> int:
     return ceil(columns / 16) * 16
 
 
-def layout(encoding: str, columns: int) -> dict[str, Any]:
+# Bytes that a shader loads at once: a texel, where weights are held in textures. lib/words4_….wgsl, words2, scales
+TEXELS = {"f32": 16, "f16": 16, "int8": 16, "nf4": 8, "int4": 8}
+SCALE_TEXEL = 4
+
+
+def layout(encoding: str, columns: int, held: str = "buffers") -> dict[str, Any]:
     """The constants every kernel that reads a matrix needs."""
-    return {"encoding": encoding, "CHUNKS": padded(columns) // 16, "BLOCKS": ceil(padded(columns) / BLOCK), "TAIL": int(columns % 16 > 0)}
+    sizes = {"CHUNKS": padded(columns) // 16, "BLOCKS": ceil(padded(columns) / BLOCK), "TAIL": int(columns % 16 > 0)}
+    return {"encoding": encoding, "held": held} | sizes
+
+
+def texel(held: str, encoding: str, suffix: str = "") -> int:
+    """Bytes of a texel of a stored part; 0 for a buffer, as scales have one where weights are `textures`."""
+    if suffix:
+        return SCALE_TEXEL if held == "images" else 0
+    return 0 if held == "buffers" else TEXELS[encoding]
 
 
 def grid(c: Any, count: str = "rows") -> tuple[Dim, Dim]:

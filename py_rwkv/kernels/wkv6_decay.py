@@ -15,13 +15,15 @@ wkv6_decay = kernel(
     "wkv6_decay",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[rows,WIDTH]", "bias": "f32[M]"},
     writes={"out": "f32[rows,M]"},
-    constants=("M", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "WIDTH", "X_AT", "encoding", "reduce", "share", "tile", "dots"),
+    constants=("M", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "WIDTH", "X_AT", "encoding", "held", "reduce", "share", "tile", "dots"),
     grid=w.grid,
     cases=(
         {"M": 128, "K": 64, "WIDTH": 576, "X_AT": 512, **w.layout("int8", 64), **_one},
         {"M": 20, "K": 16, "WIDTH": 96, "X_AT": 80, **w.layout("f32", 16), **_one, "tile": "4x4"},
         {"M": 64, "K": 80, "WIDTH": 336, "X_AT": 256, **w.layout("f16", 80), **_many},
         {"M": 36, "K": 80, "WIDTH": 336, "X_AT": 256, **w.layout("int4", 80), **_one},
+        {"M": 36, "K": 80, "WIDTH": 336, "X_AT": 256, **w.layout("int4", 80, "images"), **_one},
+        {"M": 36, "K": 80, "WIDTH": 336, "X_AT": 256, **w.layout("f16", 80, "textures"), **_one},
         {"M": 36, "K": 80, "WIDTH": 336, "X_AT": 256, **w.layout("nf4", 80), **_one},
     ),
 )

@@ -15,7 +15,7 @@ wkv6_mix = kernel(
     "wkv6_mix",
     reads={"weights": "weights[M,K]", "scales": "scales[M,K]", "x": "f32[rows,5*K]"},
     writes={"mixed": "f32[7,rows,C]"},
-    constants=("M", "C", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "reduce", "share", "tile", "dots"),
+    constants=("M", "C", "K", "CHUNKS", "BLOCKS", "TAIL", "LANES", "WG", "encoding", "held", "reduce", "share", "tile", "dots"),
     grid=w.grid,
     cases=(
         {"M": 640, "C": 128, "K": 32, **w.layout("int8", 32), **_one},
@@ -23,6 +23,8 @@ wkv6_mix = kernel(
         {"M": 320, "C": 64, "K": 80, **w.layout("f16", 80), **_many},
         {"M": 320, "C": 64, "K": 80, **w.layout("f16", 80), **_many, "LANES": 4, "reduce": "subgroup"},
         {"M": 320, "C": 64, "K": 48, **w.layout("int4", 48), **_one},
+        {"M": 320, "C": 64, "K": 48, **w.layout("int8", 48, "images"), **_one},
+        {"M": 320, "C": 64, "K": 48, **w.layout("nf4", 48, "textures"), **_one},
         {"M": 320, "C": 64, "K": 48, **w.layout("nf4", 48), **_one, "tile": "4x4"},
     ),
 )

@@ -28,8 +28,8 @@ def offsets(channels: int, ranks: dict[str, int]) -> dict[str, int]:
     return out | {"SEGMENT": segment, "WIDTH": column, "TOTAL": at, "TOTAL_SCALES": scale}
 
 
-def _case(channels: int, size: int, first: int, encoding: str, **ranks: int) -> dict[str, Any]:
-    return {"C": channels, "N": size, "FIRST": first, "WG": 64, "encoding": encoding} | offsets(channels, ranks)
+def _case(channels: int, size: int, first: int, encoding: str, held: str = "buffers", **ranks: int) -> dict[str, Any]:
+    return {"C": channels, "N": size, "FIRST": first, "WG": 64, "encoding": encoding, "held": held} | offsets(channels, ranks)
 
 
 wkv7_inputs = kernel(
@@ -44,6 +44,7 @@ wkv7_inputs = kernel(
         "FIRST",
         "WG",
         "encoding",
+        "held",
         *(f"{g}_{k}" for g in "WAVG" for k in ("IN", "CHUNKS", "AT", "SCALE")),
     ),
     grid=lambda c: (Dim(c["C"], c["WG"]), PER_ROW),
@@ -55,6 +56,8 @@ wkv7_inputs = kernel(
         _case(40, 8, 0, "int8", w=16, a=16, v=16, g=16),
         _case(64, 64, 0, "int4", w=16, a=40, v=20, g=80),
         _case(64, 64, 0, "nf4", w=16, a=40, v=20, g=80),
+        _case(192, 64, 0, "int8", "images", w=24, a=40, v=20, g=80),
+        _case(192, 64, 0, "int8", "textures", w=24, a=40, v=20, g=80),
     ),
 )
 

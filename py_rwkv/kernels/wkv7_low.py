@@ -25,6 +25,8 @@ wkv7_low = kernel(
         {**wkv7_inputs.cases[3], **_one, "LANES": 16, "WG": 64, "reduce": "many"},
         {**wkv7_inputs.cases[3], **_one, "LANES": 4, "WG": 64, "reduce": "subgroup"},
         {**wkv7_inputs.cases[4], **_one, "tile": "4x4"},
+        {**wkv7_inputs.cases[7], **_one, "tile": "4x4", "share": "8"},
+        {**wkv7_inputs.cases[8], **_one, "tile": "4x4", "share": "4"},
     ),
 )
 

@@ -6,7 +6,7 @@ Model files (`rwkv7.py`) use it to say *what* runs; tile sizes and slab cuts are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.base import Value
 from py_rwkv.kernels.matmul import TOKENS, write
 from py_rwkv.models.tuning import ONE_TOKEN, Tuning
-from py_rwkv.program import MAX_ROWS, Buffer, Call, Cut, Part, Point, Program
+from py_rwkv.program import MAX_ROWS, TEXTURE_ROW, Buffer, Call, Cut, Part, Point, Program
 from py_rwkv.quant import ENCODINGS
 
 
@@ -37,6 +37,7 @@ class Limits:
     binding_bytes: int = 128 << 20  # maxStorageBufferBindingSize
     buffer_bytes: int = 256 << 20  # maxBufferSize
     workgroups: int = 65535  # per dimension
+    texture_rows: int = 8192  # maxTextureDimension2D
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,11 @@ class Builder:
                 raise RwkvError("internal", reason=f"{part.tensor} has shape {self.tensors[part.tensor].shape}, not {length} values")
         return self._checked(Buffer(name, (len(tensors), length), "f32", "weight", parts))
 
-    def matrix(self, name: str, tensors: Sequence[str], columns: int, *, align: int = 1, span: tuple[int, int] | None = None) -> Matrix:
-        """Matrices stacked by rows in one buffer, each starting at a multiple of `align` rows; `span`: only these rows of a single matrix."""
+    def matrix(
+        self, name: str, tensors: Sequence[str], columns: int, *, align: int = 1, span: tuple[int, int] | None = None, held: str = ""
+    ) -> Matrix:
+        """Matrices stacked by rows in one buffer, each starting at a multiple of `align` rows; `span`: only these rows of a single matrix;
+        held: not as the tuning says."""
         encodings = {self.encoding(t, columns) for t in tensors}
         if len(encodings) != 1:
             raise RwkvError("internal", reason=f"{name} stacks matrices of different encodings: {sorted(encodings)}")
@@ -103,18 +107,11 @@ class Builder:
         rows = 0
         for tensor in tensors:
             first, count = span or (0, self.rows_of(tensor))
-            for suffix in parts:
-                parts[suffix].append(Part(tensor + suffix, first, count, row_bytes[suffix], rows * row_bytes[suffix]))
+            for suffix, size in row_bytes.items():
+                parts[suffix].append(Part(tensor + suffix, first, count, size, rows * size))
             rows += -(-count // align) * align
-        weights = self._checked(Buffer(name, (rows * row_bytes[""],), "u8", "weight", tuple(parts[""]), encoding=encoding))
-        if ".scale" not in parts:
-            return Matrix(weights, weights, rows, columns)
-        return Matrix(
-            weights,
-            self._checked(Buffer(f"{name}.scale", (rows * row_bytes[".scale"],), "u8", "weight", tuple(parts[".scale"]))),
-            rows,
-            columns,
-        )
+        sizes = {suffix: rows * row_bytes[suffix] for suffix in parts}
+        return Matrix(*self._packed(name, encoding, sizes, parts, held or self.tuning.held), rows, columns)
 
     def stack(self, name: str, tensors: Sequence[tuple[str, int]]) -> Matrix:
         """Matrices of different widths (name, columns) back to back in one buffer."""
@@ -122,24 +119,40 @@ class Builder:
         if len({p.weights.encoding for p in pieces}) != 1:
             raise RwkvError("internal", reason=f"{name} stacks matrices of different encodings")
 
-        def joined(label: str, buffers: list[Buffer]) -> Buffer:
-            parts, at = [], 0
-            for buffer in buffers:
-                parts += [Part(p.tensor, p.first, p.rows, p.row_bytes, at + p.at) for p in buffer.parts]
-                at += buffer.shape[0]
-            return self._checked(Buffer(label, (at,), "u8", "weight", tuple(parts), encoding=buffers[0].encoding))
+        parts: dict[str, list[Part]] = {}
+        sizes: dict[str, int] = {}
+        for piece in pieces:
+            for suffix, buffer in {"": piece.weights, ".scale": piece.scales}.items():
+                if suffix and buffer is piece.weights:
+                    continue
+                at = sizes.get(suffix, 0)
+                parts.setdefault(suffix, []).extend(replace(p, at=at + p.at) for p in buffer.parts)
+                sizes[suffix] = at + buffer.shape[0]
+        packed = self._packed(name, pieces[0].weights.encoding, sizes, parts, self.tuning.held)
+        return Matrix(*packed, sum(p.rows for p in pieces), 0)
 
-        weights = joined(name, [p.weights for p in pieces])
-        scales = joined(f"{name}.scale", [p.scales for p in pieces]) if pieces[0].scales is not pieces[0].weights else weights
-        return Matrix(weights, scales, sum(p.rows for p in pieces), 0)
+    def _packed(
+        self, name: str, encoding: str, sizes: Mapping[str, int], parts: Mapping[str, Sequence[Part]], held: str
+    ) -> tuple[Buffer, Buffer]:
+        """Weights and their scales, of so many bytes by suffix; in buffers if they fit into no texture."""
+        held = held if max(sizes.values()) <= self.limits.texture_rows * TEXTURE_ROW else "buffers"
 
-    def slabs(self, tensor: str, columns: int) -> list[tuple[int, Matrix]]:
+        def made(suffix: str) -> Buffer:
+            shape, pieces, texel = (sizes[suffix],), tuple(parts[suffix]), w.texel(held, encoding, suffix)
+            return self._checked(Buffer(name + suffix, shape, "u8", "weight", pieces, b"", "" if suffix else encoding, held, texel))
+
+        weights = made("")
+        return weights, made(".scale") if ".scale" in sizes else weights
+
+    def slabs(self, tensor: str, columns: int, held: str = "") -> list[tuple[int, Matrix]]:
         """A matrix cut by rows so that each piece fits one binding: (first row, matrix)."""
         rows = self.rows_of(tensor)
         most = max(64, self.limits.binding_bytes // w.row_bytes(self.encoding(tensor, columns), columns)[""] // 64 * 64)
         starts = range(0, rows, most)
         names = [tensor] if len(starts) == 1 else [f"{tensor}.{s}" for s in starts]
-        return [(s, self.matrix(n, [tensor], columns, span=(s, min(most, rows - s)))) for s, n in zip(starts, names, strict=True)]
+        return [
+            (s, self.matrix(n, [tensor], columns, span=(s, min(most, rows - s)), held=held)) for s, n in zip(starts, names, strict=True)
+        ]
 
     def encoding(self, tensor: str, columns: int) -> str:
         """The encoding whose parts a stored matrix has. RwkvError `internal` if there is none."""
@@ -202,7 +215,7 @@ class Builder:
     def call(self, kernel: str, constants: Mapping[str, Value], buffers: Sequence[Buffer], weight_bytes: int | None = None) -> Buffer:
         """Append a dispatch at the current point; returns the last buffer it writes."""
         if weight_bytes is None:
-            weight_bytes = sum(b.nbytes for b in {b.name: b for b in buffers}.values() if b.role == "weight")
+            weight_bytes = sum(b.used for b in {b.name: b for b in buffers}.values() if b.role == "weight")
         grid = KERNELS[kernel].grid(constants)
         for dim in grid:
             most = -(-self.row_count.get(dim.count, 1) * dim.per // dim.tile)
@@ -222,10 +235,12 @@ class Builder:
         """out[t] = table[token_t], or LN0 of row t of `embeddings` for a row that brings its own embedding."""
         given = self.scratch("embeddings", self.program.max_rows, columns)
         norm = self.vectors("ln0", ["blocks.0.ln0.weight", "blocks.0.ln0.bias"], columns)
-        for first, table in self.slabs(tensor, columns):
-            layout = w.layout(table.weights.encoding, columns)
+        for first, table in self.slabs(
+            tensor, columns, "buffers"
+        ):  # a row a token: nothing gained by a texture, which takes longer to fill
+            layout = w.layout(table.weights.encoding, columns, table.weights.held)
             constants = {"C": columns, "FIRST": first, "COUNT": table.rows, "WG": 16} | layout
-            one_row = (table.weights.nbytes + (table.scales.nbytes if table.scales is not table.weights else 0)) // table.rows
+            one_row = (table.weights.used + (table.scales.used if table.scales is not table.weights else 0)) // table.rows
             self.call("embed", constants, [table.weights, table.scales, given, norm, out], weight_bytes=one_row if first == 0 else 0)
         return out
 
@@ -300,7 +315,12 @@ class Builder:
         """The constants of every kernel that multiplies a matrix. block: rows that have the same input, if they do not all."""
         encoding, dots = m.weights.encoding, self.tuning.dots
         rounds = (dots == "packed" and encoding == "int8") or (dots == "half" and encoding != "f32")
-        return {"M": m.rows, "K": m.columns} | w.layout(encoding, m.columns) | self.form(block) | ({"dots": dots} if rounds else {})
+        return (
+            {"M": m.rows, "K": m.columns}
+            | w.layout(encoding, m.columns, m.weights.held)
+            | self.form(block)
+            | ({"dots": dots} if rounds else {})
+        )
 
     def form(self, block: int = 0) -> dict[str, Any]:
         """The form of a product: tile, and what invocations share."""

@@ -52,7 +52,14 @@ def time_mix(p: Builder, config: Config, i: int, x: Buffer) -> None:
     vectors = p.vectors(att + "vectors", [att + v for v in VECTORS], c)
     up = p.stack(att + "up", [(f"{att}{g}2", ranks[g]) for g in down])
     v_first, inputs = p.scratch("v_first", rows, c), p.scratch("inputs", rows, 6, c)
-    constants: dict[str, Any] = {"C": c, "N": n, "FIRST": int(i == 0), "WG": 16, "encoding": up.weights.encoding} | at
+    constants: dict[str, Any] = {
+        "C": c,
+        "N": n,
+        "FIRST": int(i == 0),
+        "WG": 16,
+        "encoding": up.weights.encoding,
+        "held": up.weights.held,
+    } | at
     form = p.form(n)
     many = form["share"] != "1" and not form["tile"].endswith("x1")  # rows: then each decoded weight should serve several
     if many or p.wants(*(f"{name}.{v}" for v in LOW)):  # the same in two steps

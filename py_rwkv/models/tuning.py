@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from py_rwkv.errors import RwkvError
+
 ONE_TOKEN = "4x1"  # the tile for a token at a time
 POWERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -33,6 +35,7 @@ class Tuning:
     share: int = 1  # invocations of a subgroup, exactly, that share what they load of the input; 1: each loads it all. Needs lanes == 1
     # or "packed": products of int8 matrices take inputs rounded to 8 bits, four at a time; or "half": products are f16. Both need share == 1
     dots: str = "float"
+    held: str = "buffers"  # where weights lie: in buffers, or in textures that are read as "images" (by address) or as "textures" (by the sampler's way)
     workgroup: int = 16
     norm_workgroup: int = 16
     norm_channels: int = 4  # vec4s of a row per invocation; 0: so many that a workgroup has a whole row
@@ -62,6 +65,7 @@ VALUES: dict[str, tuple[Any, ...]] = {
     "sums": ("memory", "subgroup"),
     "share": (1, 4, 8),
     "dots": ("float", "packed", "half"),
+    "held": ("buffers", "images", "textures"),
     "workgroup": POWERS,
     "norm_workgroup": POWERS,
     "norm_channels": (0, *POWERS[:5]),
@@ -74,10 +78,16 @@ VALUES: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """What one model runs with on one adapter: a form for each of its two programs. `narrow` counts in `decode`, `chunk` in `prefill`."""
+    """What one model runs with on one adapter: a form for each of its two programs. `narrow` counts in `decode`, `chunk` in `prefill`. RwkvError `bad-setting`
+    when they want the same weights in different places."""
 
     decode: Tuning
     prefill: Tuning
+
+    def __post_init__(self) -> None:
+        if self.decode.held != self.prefill.held:
+            found = f"{self.decode.held}, {self.prefill.held}"
+            raise RwkvError("bad-setting", name="tuning", expected="the same `held` for decode and prefill", found=found)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,7 +98,7 @@ class Choice:
         if not isinstance(data, dict) or set(data) != {"decode", "prefill"}:
             return None
         decode, prefill = (_tuning(data[name]) for name in ("decode", "prefill"))
-        return cls(decode, prefill) if decode and prefill else None
+        return cls(decode, prefill) if decode and prefill and decode.held == prefill.held else None
 
 
 def _tuning(data: object) -> Tuning | None:
@@ -104,6 +114,8 @@ SOFTWARE = Tuning(narrow=2)  # lavapipe: two rows take 0.85–0.95 of the prefil
 HARDWARE = Tuning(lanes=16, workgroup=64, norm_workgroup=64, norm_channels=1, wkv_rows=1, chunk=128)
 
 
+# By `share`, too: which software adapter it is. lavapipe (8) reads f16 2.4 times, int8 1.8 times as fast from images; SwiftShader (4) f16 1.3 times from textures.
+HELD = {1: "buffers", 4: "textures", 8: "images"}
 # By `share`. SwiftShader (4) multiplies a tenth faster with 4x16, but compiles each kernel 0.4 s longer.
 PREFILL_TILES = {1: "4x4", 4: "4x8", 8: "4x16"}
 
@@ -127,7 +139,8 @@ SAFE = Choice(Tuning(whole_heads=False), Tuning(whole_heads=False, chunk=16))
 def preset(features: Features) -> Choice:
     """What an adapter gets without any measurement."""
     least, most = features.subgroups
-    return choice_of(replace(SOFTWARE, share=least if least == most and least in VALUES["share"] else 1) if features.software else HARDWARE)
+    share = least if least == most and least in VALUES["share"] else 1
+    return choice_of(replace(SOFTWARE, share=share, held=HELD[share]) if features.software else HARDWARE)
 
 
 def candidates(features: Features, rounded: bool = False) -> list[Tuning]:

@@ -90,25 +90,26 @@ class Engine:
         report = progress or (lambda phase, done, total, unit: None)
         spare = slots if device.loops else 0  # where a state waits while the device draws ahead
         default: dict[str, bytes] | None = None
-        uploaded = False
+        uploaded = ""  # where to: `Tuning.held`
 
         async def prepare() -> list[Program]:
-            """The Programs in the device's present forms, ready to run; weights are uploaded the first time."""
+            """The Programs in the device's present forms, ready to run; weights are uploaded the first time, and when they are to be held elsewhere."""
             nonlocal default, uploaded
             programs = build_programs(manifest, device.decode, device.prefill, device.limits, slots, max_outputs, hooks, spare)
             if device.loops:
                 programs.append(sample_program(programs[0], manifest.config.vocab, slots))
-            await device.allocate(Replay(device, programs).programs, keep=uploaded)
+            there = uploaded == device.decode.held
+            await device.allocate(Replay(device, programs).programs, keep=there)
             done = 0
-            for index, steps in enumerate(() if uploaded else plan(device_buffers(programs), manifest.tensors, len(manifest.shards))):
+            for index, steps in enumerate(() if there else plan(device_buffers(programs), manifest.tensors, len(manifest.shards))):
                 report("upload", done, manifest.total_bytes, "bytes")
                 await device.upload(await shards.read(index), steps)
                 done += manifest.shards[index].bytes
-            if not uploaded:
+            if not there:
                 report("upload", done, manifest.total_bytes, "bytes")
                 if any(name.startswith("state.") for name in manifest.tensors):
                     default = await device.read_state(0)
-            uploaded = True
+            uploaded = device.decode.held
             await device.compile(lambda i, n: report("compile", i, n, "steps"))
             return programs
 

@@ -8,7 +8,7 @@ fn taken(v: mat4x4<f32>) -> Columns {
     let rate = select(0.0, 127.0 / most, most > 1e-30);
     return Columns(vec4<u32>(bytes(v[0] * rate), bytes(v[1] * rate), bytes(v[2] * rate), bytes(v[3] * rate)), most / (127.0 * 127.0));
 }
-fn weights16(chunk: u32, about: About) -> Weights { return weights[chunk]; }
+fn weights16(chunk: u32, about: About) -> Weights { return words(chunk); }
 fn dot16(w: Weights, v: Columns) -> f32 {
     return v.scale * f32(dot4I8Packed(w.x, v.q.x) + dot4I8Packed(w.y, v.q.y) + dot4I8Packed(w.z, v.q.z) + dot4I8Packed(w.w, v.q.w));
 }

@@ -1,6 +1,6 @@
 // nf4 weights: 16 per vec2<u32>, weight = value(q) * scale. py_rwkv/quant/nf4.py
 //!include lib/blocks.wgsl
-@group(0) @binding(1) var<storage, read> weights: array<vec2<u32>>;
+//!include lib/words2_{held}.wgsl
 
 // The values of the low halves of four bytes, by the polynomial that the codebook was rounded from. Slower everywhere, or in SwiftShader by a factor of three:
 // tables in constants or private memory, selecting among 16 numbers, shifting them out of selected words.
@@ -12,6 +12,6 @@ fn values(packed: u32) -> vec4<f32> {
 }
 // The 16 weights of a chunk, still to be multiplied by the scale of their block.
 fn load16(chunk: u32, about: f32) -> mat4x4<f32> {
-    let w = weights[chunk];
+    let w = words(chunk);
     return mat4x4<f32>(values(w.x), values(w.x >> 4u), values(w.y), values(w.y >> 4u));
 }

@@ -67,7 +67,7 @@ def test_what_is_for_later_begins_ahead_only_on_hardware(demo: Page) -> None:
         const createComputePipelineAsync = async ({ label }) => begun.push(label);
         const device = { createBindGroupLayout: other, createPipelineLayout: other, createShaderModule: other, createComputePipelineAsync };
         const compiler = new Compiler(device, software);
-        const [first, later] = [false, true].map((later) => ({ label: `${later}`, code: `${later}`, reads: 0, writes: 1, later }));
+        const [first, later] = [false, true].map((later) => ({ label: `${later}`, code: `${later}`, bindings: ["uniform", "storage"], later }));
         compiler.begin([later, first, first]);
         const ahead = [...begun];
         await compiler.get(later);

@@ -34,7 +34,7 @@ def test_slots(page: Page, site_url: str) -> None:
         """async () => {
             const { Gpu } = await import("./engine/gpu.js");
             const gpu = await Gpu.create();
-            const buffers = [["a", 24], ["b", 12]].map(([name, bytes]) => ({ name, bytes, role: "state", words: [] }));
+            const buffers = [["a", 24], ["b", 12]].map(([name, bytes]) => ({ name, bytes, texel: 0, held: "buffers", role: "state", words: [] }));
             await gpu.allocate([{ name: "p", pipelines: [], buffers, calls: [], blocks: [], stepBytes: 16 }]);
             gpu.write("a", 0, new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8]));
             gpu.write("b", 0, new Uint8Array([9, 9, 9, 9]));
@@ -46,3 +46,36 @@ def test_slots(page: Page, site_url: str) -> None:
         }"""
     )
     assert found == [9, 9, 9, 9, 0, 0, 0, 0, *[0] * 4, 5, 6, 7, 8, *[0] * 8, 1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_weights_in_a_texture_lie_as_in_a_buffer(page: Page, site_url: str) -> None:
+    """Spans that begin and end anywhere, as shards are cut: whole rows, parts of rows, one texel over a row's end."""
+    page.goto(site_url)
+    found = page.evaluate(
+        """async () => {
+            const { device } = await (await import("./engine/gpu.js")).Gpu.create();
+            const { write } = await import("./engine/textures.js");
+            const row = 16384;
+            const out = [];
+            for (const [texel, format] of [[4, "r32uint"], [8, "rg32uint"], [16, "rgba32uint"]]) {
+                const size = [row / texel, 6];
+                const usage = GPUTextureUsage.COPY_DST | GPUTextureUsage.COPY_SRC | GPUTextureUsage.TEXTURE_BINDING;
+                const texture = device.createTexture({ size, format, usage });
+                const expected = new Uint8Array(6 * row);
+                for (const [at, bytes] of [[0, texel], [row - texel, 2 * texel], [row + texel, 2 * row], [4 * row, row], [5 * row + texel, row - texel]]) {
+                    const data = crypto.getRandomValues(new Uint8Array(bytes));
+                    expected.set(data, at);
+                    write(device.queue, texture, at, data);
+                }
+                const buffer = device.createBuffer({ size: 6 * row, usage: GPUBufferUsage.COPY_DST | GPUBufferUsage.MAP_READ });
+                const encoder = device.createCommandEncoder();
+                encoder.copyTextureToBuffer({ texture }, { buffer, bytesPerRow: row }, size);
+                device.queue.submit([encoder.finish()]);
+                await buffer.mapAsync(GPUMapMode.READ);
+                out.push(new Uint8Array(buffer.getMappedRange()).every((byte, i) => byte === expected[i]));
+            }
+            device.destroy();
+            return out;
+        }"""
+    )
+    assert found == [True, True, True]

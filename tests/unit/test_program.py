@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 from py_rwkv.checkpoint.layout import layout
+from py_rwkv.devices.textures import rectangles
 from py_rwkv.errors import RwkvError
 from py_rwkv.kernels.base import call_block, render
 from py_rwkv.models import emit
 from py_rwkv.models.builder import Builder, Limits
 from py_rwkv.models.config import Config
 from py_rwkv.models.tuning import HARDWARE, SOFTWARE, prefill_tuning
-from py_rwkv.program import BLOCK_BYTES, MAX_ROWS, Call, Program, Run, Step
+from py_rwkv.program import BLOCK_BYTES, MAX_ROWS, TEXEL_FORMATS, TEXTURE_ROW, Call, Program, Run, Step
 from py_rwkv.quant import ENCODINGS
 from py_rwkv.runtime.programs import MAX_OUTPUTS
 from py_rwkv.runtime.upload import plan
@@ -51,9 +52,15 @@ def tensors(config: Config, encoding: str) -> dict[str, SimpleNamespace]:
 
 
 def program(
-    config: Config, encoding: str = "int8", *, hardware: bool = False, prefill: bool = False, limits: Limits | None = None
+    config: Config,
+    encoding: str = "int8",
+    *,
+    hardware: bool = False,
+    prefill: bool = False,
+    limits: Limits | None = None,
+    held: str = "buffers",
 ) -> Program:
-    tuning = HARDWARE if hardware else SOFTWARE
+    tuning = replace(HARDWARE if hardware else SOFTWARE, held=held)
     tuning = prefill_tuning(tuning) if prefill else tuning
     builder = Builder("p", tensors(config, encoding), tuning=tuning, limits=limits or Limits(), slots=4, max_outputs=MAX_OUTPUTS)
     return emit(builder, config, vocab_limit=65530)
@@ -128,6 +135,54 @@ def test_a_model_too_big_for_the_adapter_is_refused_with_numbers() -> None:
         program(BIG, "f32", limits=Limits(binding_bytes=64 << 20))
     assert caught.value.code == "model-too-big"
     assert caught.value.details["limit"] == 64 << 20 and caught.value.details["need"] > 64 << 20
+
+
+@pytest.mark.parametrize("held", ["images", "textures"])
+@pytest.mark.parametrize("encoding", ["f32", "f16", "int8", "nf4", "int4"])
+@pytest.mark.parametrize("config", [DEMO, *OLDER.values()], ids=lambda c: c.version)
+def test_weights_in_textures(config: Config, encoding: str, held: str) -> None:
+    """Every matrix that is multiplied, with its scales as images only; the same bytes a token, and whole rows of texels."""
+    plain, p = (program(config, encoding, held=h) for h in ("buffers", held))
+    for a, b in zip(plain.buffers.values(), p.buffers.values(), strict=True):
+        scales, table = b.name.endswith(".scale"), b.name.startswith("emb.")
+        assert bool(b.texel) == ((bool(b.encoding) or (scales and held == "images")) and not table) and not a.texel
+        assert b.nbytes - a.nbytes in (range(TEXTURE_ROW) if b.texel else [0]) and b.nbytes % (TEXTURE_ROW if b.texel else 16) == 0
+        for part in b.parts if b.texel else ():
+            assert part.at % b.texel == 0 and (scales or part.row_bytes % b.texel == 0)
+    assert p.bytes_per_token == plain.bytes_per_token
+    kinds = {kind for pipeline in p.to_wire()["pipelines"] for kind in pipeline["bindings"]} - {"uniform", "storage", "read-only-storage"}
+    own = {"nf4": "rg32uint", "int4": "rg32uint"}.get(encoding, "rgba32uint")
+    assert kinds == ({"texture"} if held == "textures" else {own} if encoding in ("f32", "f16") else {own, "r32uint"})
+
+
+def test_a_matrix_that_fits_into_no_texture_stays_in_a_buffer() -> None:
+    rows = DEMO.vocab * DEMO.embd // TEXTURE_ROW
+    for most in (rows, rows - 1):
+        p = program(DEMO, held="images", limits=Limits(texture_rows=most))
+        held = {c.point: c.constants["held"] for c in p.calls if "held" in c.constants}
+        assert held.pop("head") == ("images" if most == rows else "buffers")
+        assert held.pop("embed") == "buffers" and set(held.values()) == {"images"}
+        assert p.buffers["head.weight"].texel == p.buffers["head.weight.scale"].texel * 4
+
+
+@pytest.mark.parametrize("texel", TEXEL_FORMATS)
+def test_runs_of_bytes_as_rectangles(texel: int) -> None:
+    row = TEXTURE_ROW
+    for at, nbytes in [
+        (0, 5 * row),
+        (0, texel),
+        (row - texel, 2 * texel),
+        (texel, row - texel),
+        (3 * texel, 4 * row),
+        (row, row + texel),
+        (0, 0),
+    ]:
+        seen = []
+        for first, (x, y, _), (width, height, _) in rectangles(at, nbytes, texel):
+            assert x + width <= row // texel and height >= 1
+            places = [(y + j) * row + (x + i) * texel for j in range(height) for i in range(width)]
+            seen += list(zip(places, range(first, first + texel * len(places), texel), strict=True))
+        assert seen == [(at + i, i) for i in range(0, nbytes, texel)]
 
 
 def test_step_block() -> None:

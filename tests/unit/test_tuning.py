@@ -49,7 +49,7 @@ def test_the_preset_is_the_first_of_the_forms_worth_a_try(software: bool) -> Non
     for tried in (forms, tiles):
         assert len(set(tried)) == len(tried) > 2
         for form in tried:
-            assert Choice.from_json(json.loads(json.dumps(Choice(form, SAFE.prefill).to_json()))) == Choice(form, SAFE.prefill)
+            assert Choice.from_json(json.loads(json.dumps(choice_of(form).to_json()))) == choice_of(form)
     assert set(chunks(features)) <= set(VALUES["chunk"])
 
 
@@ -73,7 +73,15 @@ def test_forms_that_round_take_part_only_when_they_are_asked_for(software: bool)
         assert {tile.exact for tile in tiles} == {True, False} and tiles[0].exact == decode.exact and len(set(tiles)) == len(tiles)
     assert all(tile.exact for tile in prefill_candidates(features, first))
     assert all(form.exact for form in candidates(replace(features, packed=False), True))
-    assert Choice.from_json(Choice(packed, SAFE.prefill).to_json()) == Choice(packed, SAFE.prefill)
+    assert Choice.from_json(choice_of(packed).to_json()) == choice_of(packed)
+
+
+def test_both_programs_find_the_weights_in_one_place() -> None:
+    assert {preset(Features(True, (n, n))).decode.held for n in (0, 4, 8)} == {"buffers", "textures", "images"}
+    assert preset(Features()).decode.held == "buffers"
+    with pytest.raises(RwkvError, match="images, buffers") as caught:
+        Choice(replace(SAFE.decode, held="images"), SAFE.prefill)
+    assert caught.value.code == "bad-setting"
 
 
 def test_products_in_f16_are_for_hardware_that_has_them() -> None:
@@ -98,6 +106,7 @@ def hostile() -> list[Any]:
         {"workgroup": 8, "lanes": 64},
         {"dots": "double"},
         {"dots": "half", "share": 4},
+        {"held": "images"},  # the other form: in buffers
         {"dots": "packed", "share": 8},
         {"whole_heads": 1},
         {"chunk": 129},

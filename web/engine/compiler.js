@@ -2,8 +2,9 @@
 /** A device's compute pipelines, each built once, by its code: some of them before anybody needs them. */
 
 import { RwkvError } from "./errors.js";
+import { layoutOf } from "./textures.js";
 
-/** `later`: only needed when what was asked for first can run already. @typedef {{label: string, code: string, reads: number, writes: number, step: boolean, block: boolean, later?: boolean}} PipelineSpec */
+/** `later`: only needed when what was asked for first can run already. @typedef {{label: string, code: string, bindings: string[], block: boolean, later?: boolean}} PipelineSpec */
 /** @typedef {{layout: GPUBindGroupLayout, pipeline: GPUComputePipeline}} Built */
 
 export const BLOCK = 15; // the binding of a call's uniform block
@@ -43,13 +44,10 @@ export class Compiler {
   }
 
   /** @param {PipelineSpec} spec @returns {Promise<Built>} */
-  async #build({ label, code, reads, writes, step, block }) {
+  async #build({ label, code, bindings, block }) {
     const { device } = this;
-    /** @type {GPUBufferBindingType[]} */
-    const kinds = [step ? "storage" : "uniform", ...Array(reads).fill("read-only-storage"), ...Array(writes).fill("storage")];
-    /** @type {GPUBindGroupLayoutEntry[]} */
-    const entries = kinds.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }));
-    if (block) entries.push({ binding: BLOCK, visibility: GPUShaderStage.COMPUTE, buffer: { type: "uniform" } });
+    const entries = bindings.map(layoutOf);
+    if (block) entries.push(layoutOf("uniform", BLOCK));
     const layout = device.createBindGroupLayout({ entries });
     try {
       const pipeline = await device.createComputePipelineAsync({

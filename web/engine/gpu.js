@@ -5,27 +5,28 @@
  */
 
 /** @typedef {[per: number, tile: number, count: "1" | "rows" | "runs" | "outputs" | "lone" | "several"]} Dim */
-/** @typedef {{name: string, bytes: number, role: string, words: number[], slotBytes: number}} BufferSpec */
+/** @typedef {import("./buffers.js").BufferSpec} BufferSpec */
+/** @typedef {import("./buffers.js").Upload} Upload */
 /** @typedef {import("./compiler.js").PipelineSpec} PipelineSpec */
 /** @typedef {{name: string, pipelines: PipelineSpec[], buffers: BufferSpec[], calls: [pipeline: number, buffers: number[], grid: Dim[], block: number][], blocks: number[], stepBytes: number}} ProgramSpec */
-/** @typedef {{at: number, nbytes: number, buffer: string, to: number, keep: string, index: string, item: number, first: number, rows: number, row_bytes: number}} Upload */
 /** @typedef {{pipeline: GPUComputePipeline, bindings: GPUBindGroup, grid: Dim[]}} Call */
 
 import { describe, featuresOf, identify, isSoftware, requestAdapter } from "./adapter.js";
+import { Buffers } from "./buffers.js";
 import { BLOCK, Compiler } from "./compiler.js";
 import { RwkvError } from "./errors.js";
 import { free } from "./held.js";
+import { resource } from "./textures.js";
 
 const BLOCK_BYTES = 256; // of a call's uniform block, which lies at binding BLOCK
 const POLLS = navigator.userAgent.includes("Firefox/"); // it notices finished work when something is submitted, else every 100 ms (bug 1870699)
 /** Asked for where the adapter has them. @type {GPUFeatureName[]} */
 const FEATURES = ["subgroups", "shader-f16"];
 const PAUSE = 500; // ms after the first program can run: a first prompt is read by then, with all processors of a software adapter
-const CHUNK = 4 << 20; // expanded rows are written in pieces of this size
 
 export class Gpu {
-  /** @type {Map<string, GPUBuffer>} */
-  #memory = new Map();
+  /** @type {Buffers} */
+  #memory;
   /** @type {ProgramSpec[]} */
   #specs = [];
   /** @type {Map<string, Call[]>} */
@@ -38,8 +39,6 @@ export class Gpu {
   #follow = () => {};
   /** @type {Compiler} */
   #compiler;
-  /** @type {Map<string, ArrayBuffer>} */
-  #kept = new Map();
   /** @type {GPUBuffer | undefined} */
   #step;
   /** The calls' uniform blocks, by program. @type {Map<string, GPUBuffer>} */
@@ -48,9 +47,6 @@ export class Gpu {
   #readback;
   /** Set when the device is gone; every later call throws it. @type {RwkvError | undefined} */
   #lost;
-
-  /** Of another `Gpu`. @type {Set<GPUBuffer>} */
-  #lent = new Set();
   /** Whether the device belongs to another. */
   #twin = false;
 
@@ -64,10 +60,12 @@ export class Gpu {
     this.software = isSoftware(adapter);
     this.features = featuresOf(adapter, device);
     this.#compiler = new Compiler(device, this.software);
+    this.#memory = new Buffers(device);
     this.limits = {
       bindingBytes: Math.min(limits.maxStorageBufferBindingSize, 2 ** 31 - 4),
       bufferBytes: limits.maxBufferSize,
       workgroups: limits.maxComputeWorkgroupsPerDimension,
+      textureRows: limits.maxTextureDimension2D,
     };
     /** How often Python called, the bytes that replays took across, and what they dispatched. */
     this.traffic = { calls: 0, bytesIn: 0, bytesOut: 0, dispatches: 0 };
@@ -96,8 +94,7 @@ export class Gpu {
     const twin = new Gpu(this.gpuAdapter, this.device);
     twin.#twin = true;
     twin.#compiler = this.#compiler;
-    if (lend) twin.#memory = new Map(this.#memory);
-    twin.#lent = new Set(twin.#memory.values());
+    if (lend) twin.#memory = new Buffers(this.device, this.#memory);
     return twin;
   }
 
@@ -135,24 +132,12 @@ export class Gpu {
   async allocate(programs) {
     this.#specs = programs;
     const { device } = this;
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC;
     device.pushErrorScope("out-of-memory");
     device.pushErrorScope("validation");
-    let total = 0;
-    const unused = new Map(this.#memory);
+    const total = this.#memory.hold(programs.flatMap(({ buffers }) => buffers));
     for (const block of this.#blocks.values()) block.destroy();
     this.#blocks.clear();
-    for (const { name: program, buffers, blocks } of programs) {
-      for (const { name, bytes, words } of buffers) {
-        if (this.#memory.get(name)?.size === bytes) {
-          unused.delete(name);
-          continue;
-        }
-        const buffer = device.createBuffer({ label: name, size: bytes, usage });
-        if (words.length) device.queue.writeBuffer(buffer, 0, new Uint32Array(words));
-        this.#memory.set(name, buffer);
-        total += bytes;
-      }
+    for (const { name: program, blocks } of programs) {
       const block = device.createBuffer({
         label: `${program} calls`,
         size: 4 * blocks.length,
@@ -161,14 +146,10 @@ export class Gpu {
       device.queue.writeBuffer(block, 0, new Uint32Array(blocks));
       this.#blocks.set(program, block);
     }
-    for (const [name, buffer] of unused) {
-      if (this.#memory.get(name) === buffer) this.#memory.delete(name);
-      if (!this.#lent.has(buffer)) buffer.destroy();
-    }
     this.#step ??= device.createBuffer({
       label: "step",
       size: programs[0].stepBytes,
-      usage: usage | GPUBufferUsage.UNIFORM,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST,
     });
     const problem = (await device.popErrorScope()) ?? (await device.popErrorScope());
     if (problem) {
@@ -180,11 +161,7 @@ export class Gpu {
 
   /** Copy pieces of a shard to their buffers, and free it. @param {ArrayBuffer} shard @param {Upload[]} uploads */
   async upload(shard, uploads) {
-    for (const u of uploads) {
-      if (u.keep) this.#kept.set(u.keep, shard.slice(u.at, u.at + u.nbytes));
-      else if (u.index) this.#expand(shard, u);
-      else this.#write(u.buffer, u.to, new Uint8Array(shard, u.at, u.nbytes));
-    }
+    for (const u of uploads) this.#memory.take(shard, u);
     await this.#settled(this.device.queue.onSubmittedWorkDone()); // back-pressure: the shard must not stay queued while the next one loads
     free(shard);
     this.#check();
@@ -235,9 +212,8 @@ export class Gpu {
     const blocks = this.#need(this.#blocks.get(spec.name));
     const calls = spec.calls.map(([index, buffers, grid, at]) => {
       const { layout, pipeline } = pipelines[index];
-      const resources = [this.#need(this.#step), ...buffers.map((b) => this.#buffer(spec.buffers[b].name))];
-      /** @type {GPUBindGroupEntry[]} */
-      const entries = resources.map((buffer, binding) => ({ binding, resource: { buffer } }));
+      const memory = [this.#need(this.#step), ...buffers.map((b) => this.#memory.get(spec.buffers[b].name))];
+      const entries = memory.map((m, binding) => ({ binding, resource: resource(m) }));
       if (spec.pipelines[index].block) entries.push({ binding: BLOCK, resource: { buffer: blocks, offset: at, size: BLOCK_BYTES } });
       return { pipeline, bindings: this.device.createBindGroup({ layout, entries }), grid };
     });
@@ -281,7 +257,7 @@ export class Gpu {
       return new Uint8Array(0);
     }
     this.traffic.bytesOut += nbytes;
-    return this.#copyOut(encoder, [[this.#buffer(read), 0, nbytes]]);
+    return this.#copyOut(encoder, [[this.#memory.buffer(read), 0, nbytes]]);
   }
 
   /** The state buffers of a slot, one after the other in the order of `names`. @param {[name: string, at: number, size: number][]} spans */
@@ -290,66 +266,46 @@ export class Gpu {
     this.traffic.calls++;
     return this.#copyOut(
       this.device.createCommandEncoder(),
-      spans.map(([name, at, size]) => [this.#buffer(name), at, size]),
+      spans.map(([name, at, size]) => [this.#memory.buffer(name), at, size]),
     );
   }
 
   /** @param {string} name @param {number} at @param {Uint8Array} data */
   write(name, at, data) {
     this.traffic.calls++;
-    this.#write(name, at, data);
+    this.#memory.write(name, at, data);
   }
 
   /** Put what `read` gave for such spans into these. @param {[name: string, at: number, size: number][]} spans @param {Uint8Array} data */
   restore(spans, data) {
     let from = 0;
     for (const [name, at, size] of spans) {
-      this.#write(name, at, data.subarray(from, from + size));
+      this.#memory.write(name, at, data.subarray(from, from + size));
       from += size;
     }
   }
 
-  /**
-   * Copy spans inside buffers, slot to slot; through a buffer in between, as WebGPU copies nothing within one.
-   * @param {[name: string, from: number, to: number, size: number][]} copies
-   */
+  /** Inside buffers. @param {[name: string, from: number, to: number, size: number][]} copies */
   copy(copies) {
     this.traffic.calls++;
-    const size = copies.reduce((sum, [, , , bytes]) => sum + bytes, 0);
-    const between = this.device.createBuffer({ label: "copy", size, usage: GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST });
-    const encoder = this.device.createCommandEncoder();
-    let at = 0;
-    for (const [name, from, , bytes] of copies) {
-      encoder.copyBufferToBuffer(this.#buffer(name), from, between, at, bytes);
-      at += bytes;
-    }
-    at = 0;
-    for (const [name, , to, bytes] of copies) {
-      encoder.copyBufferToBuffer(between, at, this.#buffer(name), to, bytes);
-      at += bytes;
-    }
-    this.device.queue.submit([encoder.finish()]);
-    between.destroy();
+    this.#memory.copy(copies);
   }
 
   /** @param {[name: string, at: number, size: number][]} spans */
   clear(spans) {
     this.traffic.calls++;
-    const encoder = this.device.createCommandEncoder();
-    for (const [name, at, size] of spans) encoder.clearBuffer(this.#buffer(name), at, size);
-    this.device.queue.submit([encoder.finish()]);
+    this.#memory.clear(spans);
   }
 
   /** Bytes of GPU memory held. */
   bytes() {
-    let total = (this.#step?.size ?? 0) + (this.#readback?.size ?? 0);
-    for (const buffer of [...this.#memory.values(), ...this.#blocks.values()]) total += buffer.size;
-    return total;
+    const own = [this.#step, this.#readback, ...this.#blocks.values()];
+    return own.reduce((sum, buffer) => sum + (buffer?.size ?? 0), this.#memory.bytes);
   }
 
   close() {
-    for (const buffer of [...this.#memory.values(), ...this.#blocks.values()]) if (!this.#lent.has(buffer)) buffer.destroy();
-    this.#memory.clear();
+    this.#memory.close();
+    for (const block of this.#blocks.values()) block.destroy();
     this.#blocks.clear();
     this.#programs.clear();
     this.#step?.destroy();
@@ -414,40 +370,6 @@ export class Gpu {
       this.#plans.set(calls, plan);
     }
     return plan.list;
-  }
-
-  /** writeBuffer wants multiples of 4; buffers are padded to 16. @param {string} name @param {number} at @param {Uint8Array} data */
-  #write(name, at, data) {
-    if (data.byteLength % 4) {
-      const padded = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
-      padded.set(data);
-      data = padded;
-    }
-    this.device.queue.writeBuffer(this.#buffer(name), at, /** @type {BufferSource} */ (data));
-  }
-
-  /** Rows stored once, written as often as the index names them. @param {ArrayBuffer} shard @param {Upload} u */
-  #expand(shard, u) {
-    const kept = this.#kept.get(u.index);
-    if (!kept) throw new RwkvError("internal", { reason: `no row index ${u.index}` });
-    const index = u.item === 2 ? new Uint16Array(kept) : new Uint32Array(kept);
-    const source = new Uint8Array(shard, u.at, u.nbytes);
-    const step = Math.max(4, Math.floor(CHUNK / u.row_bytes / 4) * 4);
-    for (let row = 0; row < u.rows; row += step) {
-      const rows = Math.min(step, u.rows - row);
-      const out = new Uint8Array(rows * u.row_bytes);
-      for (let r = 0; r < rows; r++) {
-        const from = index[u.first + row + r] * u.row_bytes;
-        if (from >= u.nbytes) throw new RwkvError("bad-manifest", { reason: `${u.index} names a row that is not stored` });
-        out.set(source.subarray(from, from + u.row_bytes), r * u.row_bytes);
-      }
-      this.#write(u.buffer, u.to + row * u.row_bytes, out);
-    }
-  }
-
-  /** @param {string} name */
-  #buffer(name) {
-    return this.#need(this.#memory.get(name));
   }
 
   /** @template T @param {T | undefined} value @returns {T} */

@@ -1,0 +1,2 @@
+// Nothing gained by a texture.
+//!include lib/scales_buffers.wgsl
