@@ -24,13 +24,15 @@ ROLES = ("weight", "constant", "state", "scratch", "output")
 
 @dataclass(frozen=True)
 class Part:
-    """Rows `first … first + rows` of a packed tensor, copied to byte `at` of a buffer (`row_bytes` bytes a row)."""
+    """Rows `first … first + rows` of a packed tensor, copied to byte `at` of a buffer (`row_bytes` bytes a row). `distinct`: of the rows as they are stored,
+    each once, though the tensor has an index of them."""
 
     tensor: str
     first: int
     rows: int
     row_bytes: int
     at: int
+    distinct: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 // embed: out[t] = E[token_t], where ln0 is folded into the table, or LN(x[t]) · gain + bias             py_rwkv/kernels/embed.py
 // for a row without a token, which brings its own embedding x.
-// One invocation per (16 channels, row). A table larger than one binding comes in slabs: this call serves tokens FIRST … FIRST + COUNT.
+// One invocation per (16 channels, row). A table larger than one binding comes in slabs: this call serves its rows FIRST … FIRST + COUNT. A table that
+// stores repeated rows once has an index: token → row.
 const WG: u32 = 64u;
 const NO_TOKEN: u32 = 0xffffffffu;
 struct Call {
@@ -9,13 +10,18 @@ struct Call {
     BLOCKS: u32,
     FIRST: u32,
     COUNT: u32,
+    V: u32,       // tokens that the index has; 0: there is none
+    WORDS: u32,
+    BITS: u32,    // of an entry
 }
 @group(0) @binding(15) var<uniform> call: Call;
 //!include lib/step.wgsl
 //!include lib/weight_{encoding}.wgsl
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>;             // [rows, C]
 @group(0) @binding(4) var<storage, read> norm: array<vec4<f32>>;          // [2, C] gain, bias of ln0
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;     // [rows, C]
+@group(0) @binding(5) var<storage, read> rows: array<u32>;                // [V] entries
+@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;     // [rows, C]
+//!include lib/row_index.wgsl
 //!include lib/stats_one.wgsl
 
 @compute @workgroup_size(WG)
@@ -24,7 +30,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = group.y;
     let token = batch.entries[row].token;
     if (chunk >= call.CHUNKS) { return; }
-    let entry = token - call.FIRST;  // wraps around below FIRST
+    let entry = select(token, stored_row(token), token < call.V) - call.FIRST;  // wraps around below FIRST
     if (entry < call.COUNT) {
         let about = facts(entry * call.BLOCKS + chunk / 2u);
         let w = load16(entry * call.CHUNKS + chunk, about) * scale(about);

@@ -36,7 +36,7 @@ def fitted(case: dict[str, Any], subgroups: tuple[int, int]) -> dict[str, Any]:
 
 def steps_for(case: dict[str, Any], rng: np.random.Generator) -> dict[str, Step]:
     """The steps with tokens the case's table holds, and for an embedding table rows without a token."""
-    first, count = case.get("FIRST", 0), case.get("COUNT", 64)
+    first, count = (0, case["V"]) if case.get("BITS") else (case.get("FIRST", 0), case.get("COUNT", 64))
 
     def draw(n: int) -> list[int]:
         tokens = rng.integers(max(0, first - 5), first + count, n)

@@ -16,6 +16,7 @@ from py_rwkv.kernels import KERNELS, topk
 from py_rwkv.kernels import weights as w
 from py_rwkv.kernels.base import Value
 from py_rwkv.kernels.matmul import TOKENS, write
+from py_rwkv.kernels.row_index import WIDTHS, index
 from py_rwkv.models.tuning import ONE_TOKEN, Tuning
 from py_rwkv.program import MAX_ROWS, TEXTURE_ROW, Buffer, Call, Cut, Part, Point, Program
 from py_rwkv.quant import ENCODINGS
@@ -96,8 +97,8 @@ class Builder:
     def matrix(
         self, name: str, tensors: Sequence[str], columns: int, *, align: int = 1, span: tuple[int, int] | None = None, held: str = ""
     ) -> Matrix:
-        """Matrices stacked by rows in one buffer, each starting at a multiple of `align` rows; `span`: only these rows of a single matrix;
-        held: not as the tuning says."""
+        """Matrices stacked by rows in one buffer, each starting at a multiple of `align` rows; `span`: of a single matrix only these of the rows that
+        are stored; held: not as the tuning says."""
         encodings = {self.encoding(t, columns) for t in tensors}
         if len(encodings) != 1:
             raise RwkvError("internal", reason=f"{name} stacks matrices of different encodings: {sorted(encodings)}")
@@ -108,7 +109,7 @@ class Builder:
         for tensor in tensors:
             first, count = span or (0, self.rows_of(tensor))
             for suffix, size in row_bytes.items():
-                parts[suffix].append(Part(tensor + suffix, first, count, size, rows * size))
+                parts[suffix].append(Part(tensor + suffix, first, count, size, rows * size, distinct=span is not None))
             rows += -(-count // align) * align
         sizes = {suffix: rows * row_bytes[suffix] for suffix in parts}
         return Matrix(*self._packed(name, encoding, sizes, parts, held or self.tuning.held), rows, columns)
@@ -145,8 +146,8 @@ class Builder:
         return weights, made(".scale") if ".scale" in sizes else weights
 
     def slabs(self, tensor: str, columns: int, held: str = "") -> list[tuple[int, Matrix]]:
-        """A matrix cut by rows so that each piece fits one binding: (first row, matrix)."""
-        rows = self.rows_of(tensor)
+        """A matrix, of whose repeated rows each is there once, cut so that each piece fits one binding: (first row, matrix)."""
+        rows = self.tensors[tensor].shape[0]
         most = max(64, self.limits.binding_bytes // w.row_bytes(self.encoding(tensor, columns), columns)[""] // 64 * 64)
         starts = range(0, rows, most)
         names = [tensor] if len(starts) == 1 else [f"{tensor}.{s}" for s in starts]
@@ -162,6 +163,15 @@ class Builder:
             if encoding.layout(found[""].shape[0], w.padded(columns)) == parts:
                 return encoding.name
         raise RwkvError("internal", reason=f"{tensor} is no matrix of {columns} columns in any encoding: {parts}")
+
+    def row_index(self, tensor: str) -> tuple[Buffer | None, dict[str, int]]:
+        """Which of the rows in `slabs` each row of the matrix is, if it has repeated ones, with the constants of kernels/row_index.py."""
+        name = f"{tensor}.rows"
+        if name not in self.tensors:
+            return None, index(0)
+        dtype, (count,) = self.tensors[name].dtype, self.tensors[name].shape
+        size = WIDTHS[dtype] // 8
+        return self._checked(Buffer(name, (count * size,), "u8", "weight", (Part(name, 0, count, size, 0),))), index(count, dtype)
 
     def rows_of(self, tensor: str) -> int:
         """Rows of a matrix, repeated ones counted as often as they stand for."""
@@ -235,14 +245,27 @@ class Builder:
         """out[t] = table[token_t], or LN0 of row t of `embeddings` for a row that brings its own embedding."""
         given = self.scratch("embeddings", self.program.max_rows, columns)
         norm = self.vectors("ln0", ["blocks.0.ln0.weight", "blocks.0.ln0.bias"], columns)
+        rows, found = self.row_index(tensor)
         for first, table in self.slabs(
             tensor, columns, "buffers"
         ):  # a row a token: nothing gained by a texture, which takes longer to fill
             layout = w.layout(table.weights.encoding, columns, table.weights.held)
-            constants = {"C": columns, "FIRST": first, "COUNT": table.rows, "WG": 16} | layout
+            constants = {"C": columns, "FIRST": first, "COUNT": table.rows, "WG": 16} | found | layout
             one_row = (table.weights.used + (table.scales.used if table.scales is not table.weights else 0)) // table.rows
-            self.call("embed", constants, [table.weights, table.scales, given, norm, out], weight_bytes=one_row if first == 0 else 0)
+            self.call(
+                "embed", constants, [table.weights, table.scales, given, norm, rows or norm, out], weight_bytes=one_row if first == 0 else 0
+            )
         return out
+
+    def head(self, tensor: str, x: Buffer, logits: Buffer) -> Buffer:
+        """logits = W x of the rows with an output. Rows that are repeated are multiplied once, and their logits spread over all that they stand for."""
+        outputs, vocab = logits.shape
+        rows, found = self.row_index(tensor)
+        width = -(-self.tensors[tensor].shape[0] // 4) * 4 if rows else vocab
+        made = self.scratch("distinct", outputs, width) if rows else logits
+        for first, slab in self.slabs(tensor, x.shape[1]):
+            self.matmul(slab, x, made, per="outputs", stride=width, at=first)
+        return self.call("spread", {"U": width, "WG": 64} | found, [made, rows, logits]) if rows else logits
 
     def layer_mix(
         self, x: Buffer, norm: Buffer, mu: Buffer, prev: Buffer, out: Buffer, *, keep: bool = False, normed: bool = False

@@ -39,9 +39,7 @@ def model(p: Builder, config: Config, layer: Layer, vocab_limit: int) -> Program
     p.value("head.norm", final, count="outputs")
     p.point = "head"
     logits = p.scratch("logits", outputs, config.vocab, role="output")
-    for first, slab in p.slabs("head.weight", c):
-        p.matmul(slab, final, logits, per="outputs", stride=config.vocab, at=first)
-    p.value("head", logits, count="outputs")
+    p.value("head", p.head("head.weight", final, logits), count="outputs")
     p.point = "head.topk"
     p.topk(logits, config.vocab, min(vocab_limit, config.vocab))
     return p.program

@@ -15,7 +15,7 @@ class Upload:
     """Copy `nbytes` at `at` of the shard to byte `to` of `buffer`.
 
     With `keep`, the bytes are remembered under that name instead (a row index, needed soon). With `index`, the target is `rows` rows of `row_bytes`, row i being row
-    index[first + i] of the source; index items are `item` bytes.
+    index[first + i] of the source; index items are `item` bytes. With `below`, the bytes are such an index themselves, of items less than that.
     """
 
     at: int
@@ -28,6 +28,7 @@ class Upload:
     first: int = 0
     rows: int = 0
     row_bytes: int = 0
+    below: int = 0
 
 
 class _Piece(Protocol):
@@ -56,13 +57,14 @@ def plan(buffers: Iterable[Buffer], tensors: Mapping[str, Any], shards: int) -> 
                 raise RwkvError("missing-tensor", name=part.tensor, expected=f"{part.rows} rows")
             tensor = tensors[part.tensor]
             index = part.tensor.removesuffix(".scale") + ".rows"
-            if index in tensors:
+            if index in tensors and not part.distinct:
                 [rows_piece] = tensors[index].pieces
                 [piece] = tensor.pieces
                 item = 2 if tensors[index].dtype == "U16" else 4
                 if index not in kept:
                     kept.add(index)
-                    order.append((rows_piece.shard, 0, len(order), Upload(rows_piece.offset, rows_piece.nbytes, keep=index)))
+                    upload = Upload(rows_piece.offset, rows_piece.nbytes, keep=index, item=item, below=tensor.shape[0])
+                    order.append((rows_piece.shard, 0, len(order), upload))
                 order.append(
                     (
                         piece.shard,
@@ -72,27 +74,35 @@ def plan(buffers: Iterable[Buffer], tensors: Mapping[str, Any], shards: int) -> 
                     )
                 )
                 continue
+            is_index = part.tensor.endswith(".rows")
+            below = tensors[part.tensor.removesuffix(".rows")].shape[0] if is_index else 0
+            item = part.row_bytes if is_index else 0
             for piece in tensor.pieces:
                 first = max(part.first, piece.first_row)
                 last = min(part.first + part.rows, piece.first_row + piece.nbytes // part.row_bytes)
                 if first < last:
                     at = piece.offset + (first - piece.first_row) * part.row_bytes
                     to = part.at + (first - part.first) * part.row_bytes
-                    order.append((piece.shard, 1, len(order), Upload(at, (last - first) * part.row_bytes, buffer.name, to)))
+                    upload = Upload(at, (last - first) * part.row_bytes, buffer.name, to, item=item, below=below)
+                    order.append((piece.shard, 1, len(order), upload))
     for shard, _, _, upload in sorted(order, key=lambda o: o[:3]):
         out[shard].append(upload)
     return out
 
 
 def gathered(u: Upload, shard: bytes, kept: dict[str, bytes]) -> bytes:
-    """The bytes an upload writes; a `keep` is stored in `kept` and writes nothing."""
+    """The bytes an upload writes; a `keep` is stored in `kept` and writes nothing. RwkvError `bad-manifest` for an index of rows that are not stored."""
     data = bytes(memoryview(shard)[u.at : u.at + u.nbytes])
+    if u.below and (most := max(_items(data, u))) >= u.below:
+        raise RwkvError("bad-manifest", reason=f"{u.keep or u.buffer} names row {most} of {u.below}")
     if u.keep:
         kept[u.keep] = data
         return b""
     if not u.index:
         return data
-    index = memoryview(kept[u.index]).cast("H" if u.item == 2 else "I")[u.first : u.first + u.rows]
-    if max(index) * u.row_bytes >= len(data):
-        raise RwkvError("bad-manifest", reason=f"{u.index} names row {max(index)}, which is not stored")
+    index = _items(kept[u.index], u)[u.first : u.first + u.rows]
     return b"".join([data[i * u.row_bytes : (i + 1) * u.row_bytes] for i in index])
+
+
+def _items(index: bytes, u: Upload) -> memoryview[int]:
+    return memoryview(index).cast("H" if u.item == 2 else "I")

@@ -59,10 +59,11 @@ def program(
     prefill: bool = False,
     limits: Limits | None = None,
     held: str = "buffers",
+    listed: dict[str, SimpleNamespace] | None = None,
 ) -> Program:
     tuning = replace(HARDWARE if hardware else SOFTWARE, held=held)
     tuning = prefill_tuning(tuning) if prefill else tuning
-    builder = Builder("p", tensors(config, encoding), tuning=tuning, limits=limits or Limits(), slots=4, max_outputs=MAX_OUTPUTS)
+    builder = Builder("p", listed or tensors(config, encoding), tuning=tuning, limits=limits or Limits(), slots=4, max_outputs=MAX_OUTPUTS)
     return emit(builder, config, vocab_limit=65530)
 
 
@@ -80,6 +81,24 @@ def test_dispatch_budget_of_older_versions(version: str, hardware: bool) -> None
     p = program(config, hardware=hardware)
     assert {p.dispatches_of(f"layer.{i}.") for i in range(config.layers)} == {DISPATCHES_PER_OLDER_LAYER[version]}
     assert p.dispatches - DISPATCHES_PER_OLDER_LAYER[version] * config.layers == DISPATCHES_BESIDES
+
+
+@pytest.mark.parametrize("prefill", [False, True])
+def test_repeated_rows_of_the_table_and_the_head_are_neither_held_nor_multiplied(prefill: bool) -> None:
+    listed, stored = tensors(DEMO, "int8"), 3180
+    for name in ("emb.weight", "head.weight"):
+        for part in (listed[name], listed[f"{name}.scale"]):
+            part.shape = (stored, part.shape[1])
+        listed[f"{name}.rows"] = SimpleNamespace(dtype="U16", shape=(DEMO.vocab,))
+    p, plain = program(DEMO, prefill=prefill, listed=listed), program(DEMO, prefill=prefill)
+    row, index = DEMO.embd + DEMO.embd // 32, 2 * DEMO.vocab
+    assert p.dispatches == plain.dispatches + 1
+    assert plain.bytes_per_token - p.bytes_per_token == (DEMO.vocab - stored) * row - index
+
+    def held(q: Program) -> int:
+        return sum(b.nbytes for b in q.buffers.values() if b.role == "weight")
+
+    assert held(plain) - held(p) == 2 * ((DEMO.vocab - stored) * row - index)
 
 
 def test_bytes_crossing_the_bridge_per_token() -> None:

@@ -5,7 +5,7 @@ import { RwkvError } from "./errors.js";
 import { create, fits, sizeOf, write } from "./textures.js";
 
 /** `words`: of a constant. @typedef {import("./textures.js").Spec & {role: string, words: number[]}} BufferSpec */
-/** See `Upload` in py_rwkv/runtime/upload.py. @typedef {{at: number, nbytes: number, buffer: string, to: number, keep: string, index: string, item: number, first: number, rows: number, row_bytes: number}} Upload */
+/** See `Upload` in py_rwkv/runtime/upload.py. @typedef {{at: number, nbytes: number, buffer: string, to: number, keep: string, index: string, item: number, first: number, rows: number, row_bytes: number, below: number}} Upload */
 
 const CHUNK = 4 << 20; // expanded rows are written in pieces of this size
 
@@ -63,6 +63,8 @@ export class Buffers {
 
   /** What one upload says. @param {ArrayBuffer} shard @param {Upload} u */
   take(shard, u) {
+    if (u.below && items(shard.slice(u.at, u.at + u.nbytes), u).some((item) => item >= u.below))
+      throw new RwkvError("bad-manifest", { reason: `${u.keep || u.buffer} names a row that is not among the ${u.below} stored` });
     if (u.keep) this.#kept.set(u.keep, shard.slice(u.at, u.at + u.nbytes));
     else if (u.index) this.#expand(shard, u);
     else this.write(u.buffer, u.to, new Uint8Array(shard, u.at, u.nbytes));
@@ -72,7 +74,7 @@ export class Buffers {
   #expand(shard, u) {
     const kept = this.#kept.get(u.index);
     if (!kept) throw new RwkvError("internal", { reason: `no row index ${u.index}` });
-    const index = u.item === 2 ? new Uint16Array(kept) : new Uint32Array(kept);
+    const index = items(kept, u);
     const source = new Uint8Array(shard, u.at, u.nbytes);
     const step = Math.max(4, Math.floor(CHUNK / u.row_bytes / 4) * 4);
     for (let row = 0; row < u.rows; row += step) {
@@ -80,7 +82,6 @@ export class Buffers {
       const out = new Uint8Array(rows * u.row_bytes);
       for (let r = 0; r < rows; r++) {
         const from = index[u.first + row + r] * u.row_bytes;
-        if (from >= u.nbytes) throw new RwkvError("bad-manifest", { reason: `${u.index} names a row that is not stored` });
         out.set(source.subarray(from, from + u.row_bytes), r * u.row_bytes);
       }
       this.write(u.buffer, u.to + row * u.row_bytes, out);
@@ -130,4 +131,9 @@ export class Buffers {
     for (const memory of this.#memory.values()) if (!this.#lent.has(memory)) memory.destroy();
     this.#memory.clear();
   }
+}
+
+/** A row index. @param {ArrayBuffer} bytes @param {Upload} u */
+function items(bytes, { item }) {
+  return item === 2 ? new Uint16Array(bytes) : new Uint32Array(bytes);
 }
