@@ -54,6 +54,6 @@ $(VENV)/.run: $(INSTALLS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: $(INSTALLS) requirements-dev.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-compile --requirement requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

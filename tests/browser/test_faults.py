@@ -15,7 +15,7 @@ QUESTION = "What is the capital of Norway?"
 RUN = """(question) => {
     window.told = "";
     window.story = (async () => {
-        const request = { messages: [{ role: "user", content: question }], temperature: 0, presence_penalty: 0, frequency_penalty: 0, max_tokens: 24 };
+        const request = { messages: [{ role: "user", content: question }], temperature: 0, presence_penalty: 0, frequency_penalty: 0, max_tokens: 60 };
         for await (const chunk of await rwkv.chat.completions.create({ ...request, stream: true }))
             window.told += chunk.choices[0].delta.content ?? "";
         return window.told;

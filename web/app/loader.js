@@ -11,6 +11,7 @@ import { bytes, duration, number, onLanguage, t } from "./i18n.js";
 /** Rough share of the waiting time, for the one bar. `convert` is there only for files that are not yet in the packed form. */
 const WEIGHTS = { python: 25, download: 45, convert: 30, upload: 10, compile: 12, warmup: 8 };
 const OPTIONAL = new Set(["convert"]);
+const PAUSE = 100; // ms between two drawings: reports come in hundreds, and what draws them takes a load's time where there are few processors
 
 /** @param {Progress} p @returns {number} 0..1 */
 const fraction = (p) => (p.total > 0 ? Math.min(1, p.done / p.total) : 0);
@@ -22,6 +23,9 @@ export class LoaderView {
   numpy = false;
   title = "";
   shown = 0;
+
+  /** Of a drawing to come. */
+  #timer = 0;
 
   /** Why nothing happens at the moment. @type {Progress["waiting"]} */
   waiting;
@@ -51,7 +55,7 @@ export class LoaderView {
       return this.draw();
     }
     const phase = this.phases.get(progress.phase);
-    if (!phase) return this.draw(); // "ready": the state event changes the screen
+    if (!phase) return this.#soon(); // "ready": the state event changes the screen
     if (progress.phase === "convert" && !this.phases.get("download")?.started) this.phases.delete("download"); // a file that is here
     const now = performance.now();
     if (phase.started === undefined) this.#closeUncounted(progress.phase, now);
@@ -60,7 +64,11 @@ export class LoaderView {
     if (phase.took === undefined && progress.total > 0 && progress.done >= progress.total) phase.took = (now - phase.started) / 1000;
     // The earliest phase under way is the one to wait for; naming the latest report would make overlapping phases flicker.
     this.current = [...this.phases].find(([, p]) => p.started !== undefined && p.took === undefined)?.[0] ?? progress.phase;
-    this.draw();
+    this.#soon();
+  }
+
+  #soon() {
+    this.#timer ||= setTimeout(() => this.draw(), PAUSE);
   }
 
   /**
@@ -95,6 +103,8 @@ export class LoaderView {
   }
 
   draw() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
     if (!this.phases.size) return;
     const seen = [...this.phases].filter(([name, phase]) => !OPTIONAL.has(name) || phase.started !== undefined);
     const all = seen.reduce((sum, [, phase]) => sum + phase.weight, 0);
