@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from py_rwkv.checkpoint.manifest import Manifest
 from py_rwkv.models.config import Config, tensors
-from py_rwkv.runtime.plan import need
+from py_rwkv.runtime.plan import need, need_of
 
 MODELS = Path(__file__).resolve().parents[1] / "web/models"
 HOST = "https://huggingface.co/"
@@ -132,7 +132,7 @@ def demo() -> dict[str, Any]:
         "licence": "Apache-2.0",
         "languages": ["en", "zh"],
         "config": manifest.config.to_json(),
-        "sizes": {manifest.quantization: asdict(need(manifest.config, manifest.quantization)) | {"disk": manifest.total_bytes}},
+        "sizes": {manifest.quantization: asdict(need_of(manifest))},
         "description": {
             "en": "A tiny RWKV-7 (6 layers × 256): small talk, facts, stories, and it remembers your name.",
             "zh": "一个很小的 RWKV-7（6 层 × 256）：会闲聊、知道一些常识、会讲故事，还能记住你的名字。",

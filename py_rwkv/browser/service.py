@@ -140,13 +140,13 @@ def inspect_files(files: Any, name: str, strategies: str) -> str:
 
 def inspect_manifest(manifest: str) -> str:
     """The same of a packed model: its one strategy."""
-    from py_rwkv.runtime.plan import need
+    from py_rwkv.runtime.plan import need_of
 
     try:
         m = Manifest.from_json(manifest)
         facts = {"name": m.name, "bytes": m.total_bytes, "config": m.config.to_json()}
         facts |= {"parameters": sum(prod(t.shape) for t in tensors(m.config)), "packed": True}
-        return json.dumps({**facts, "sizes": {m.quantization: asdict(need(m.config, m.quantization)) | {"disk": m.total_bytes}}})
+        return json.dumps({**facts, "sizes": {m.quantization: asdict(need_of(m))}})
     except RwkvError as e:
         crossing(e)
 

@@ -1,4 +1,4 @@
-"""What a model takes before any of it is there: bytes stored and bytes on the device, from its config and a strategy alone."""
+"""What a model takes before any of it is there: bytes stored and bytes on the device, from its config and a strategy alone, or from its manifest."""
 
 from __future__ import annotations
 
@@ -34,9 +34,14 @@ def need(config: Config, strategy: str, *, slots: int = 4) -> Need:
     """
     manifest = _manifest(config, parse_strategy(strategy).text)
     disk = sum(t.nbytes for t in manifest.tensors.values()) + HEADER * len(manifest.tensors)
+    return replace(need_of(manifest, slots=slots), disk=disk)
+
+
+def need_of(manifest: Manifest, *, slots: int = 4) -> Need:
+    """Of a model whose manifest is there: exact. RwkvError `model-too-big` as above."""
     programs, limits = _programs(manifest, slots)
-    buffers = merged_buffers([*programs, sample_program(programs[0], config.vocab, slots)])
-    return Need(disk, sum(b.nbytes for b in buffers.values()), limits.binding_bytes)
+    buffers = merged_buffers([*programs, sample_program(programs[0], manifest.config.vocab, slots)])
+    return Need(manifest.total_bytes, sum(b.nbytes for b in buffers.values()), limits.binding_bytes)
 
 
 def _manifest(config: Config, strategy: str) -> Manifest:

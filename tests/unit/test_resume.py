@@ -15,7 +15,7 @@ from py_rwkv.checkpoint.resume import Resume
 from py_rwkv.checkpoint.shards import MemorySink
 from py_rwkv.checkpoint.source import BytesSource
 from py_rwkv.models.config import Config
-from py_rwkv.runtime.plan import need
+from py_rwkv.runtime.plan import Need, need, need_of
 
 LIMIT = 6000  # bytes: several shards, and tensors that are cut between them
 
@@ -87,3 +87,4 @@ def test_the_planned_size_is_that_of_the_model(strategy: str) -> None:
     planned = need(config, strategy)
     assert abs(planned.disk - manifest.total_bytes) < 0.04 * manifest.total_bytes
     assert planned.gpu > planned.disk * 0.9 and planned.binding >= 128 << 20
+    assert need_of(manifest) == Need(manifest.total_bytes, planned.gpu, planned.binding)
