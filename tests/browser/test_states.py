@@ -48,7 +48,7 @@ def test_slots(page: Page, site_url: str) -> None:
     assert found == [9, 9, 9, 9, 0, 0, 0, 0, *[0] * 4, 5, 6, 7, 8, *[0] * 8, 1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_weights_in_a_texture_lie_as_in_a_buffer(page: Page, site_url: str) -> None:
+def test_bytes_of_a_shard_lie_in_a_texture_as_in_a_buffer_and_an_index_is_checked(page: Page, site_url: str) -> None:
     """Spans that begin and end anywhere, as shards are cut: whole rows, parts of rows, one texel over a row's end."""
     page.goto(site_url)
     found = page.evaluate(
@@ -74,8 +74,19 @@ def test_weights_in_a_texture_lie_as_in_a_buffer(page: Page, site_url: str) -> N
                 await buffer.mapAsync(GPUMapMode.READ);
                 out.push(new Uint8Array(buffer.getMappedRange()).every((byte, i) => byte === expected[i]));
             }
+            const { Buffers } = await import("./engine/buffers.js");
+            const buffers = new Buffers(device);
+            buffers.hold([{ name: "m.rows", bytes: 16, texel: 0, held: "buffers", role: "weight", words: [] }]);
+            const taken = { at: 4, nbytes: 12, buffer: "m.rows", to: 0, keep: "", index: "", item: 2, first: 0, rows: 0, row_bytes: 0 };
+            for (const below of [70, 60])
+                try {
+                    buffers.take(new Uint16Array([99, 99, 1, 2, 3, 69, 5, 0]).buffer, { ...taken, below });
+                    out.push("taken");
+                } catch (e) {
+                    out.push(e.code);
+                }
             device.destroy();
             return out;
         }"""
     )
-    assert found == [True, True, True]
+    assert found == [True, True, True, "taken", "bad-manifest"]  # the last: an index of rows, one of which is not stored
