@@ -47,11 +47,21 @@ GPUAdapter.prototype.requestDevice = async function (descriptor) {
   Object.defineProperty(device, "lost", { value: device.lost.then((info) => (lost.has(device) ? { reason: "unknown", message: "provoked" } : info)) });
   return device;
 };
+const lose = () => { for (const device of devices.splice(0)) { lost.add(device); device.destroy(); } };
+let late = false;
+let again = false;
+addEventListener("message", ({ data: { op } }) => {
+  if (op === "load" && late) postMessage({ id: 0, event: "error", value: { code: "device-lost", message: "told late", hint: "", details: {} } });
+  if (op === "states.fork" && again) lose();
+  if (op === "load") late = false;
+  if (op === "states.fork") again = false;
+});
 new BroadcastChannel("provoke").onmessage = ({ data }) => {
-  if (data === "lose") for (const device of devices.splice(0)) { lost.add(device); device.destroy(); }
+  if (data === "lose" || data === "lose twice") { lose(); late = true; again = data === "lose twice"; }
   if (data === "end") close();
   if (data === "throw") setTimeout(() => { throw new Error("provoked"); });
   if (data === "tight") WebAssembly.Memory.prototype.grow = () => { throw new RangeError("provoked"); };
+  if (data === "fatal") AbortSignal.prototype.throwIfAborted = () => { throw new WebAssembly.RuntimeError("unreachable"); };
   if (data === "full") GPUDevice.prototype.popErrorScope = async () => new GPUOutOfMemoryError("provoked");
   if (data === "wrong") {
     const create = GPUDevice.prototype.createShaderModule;
@@ -132,7 +142,7 @@ def test_an_answer_goes_on_where_it_was(page: Page, story: str, what: str, code:
 
 def test_what_is_lost_again_and_again_is_an_error_with_a_way_on(page: Page, story: str) -> None:
     page.evaluate(FORK)
-    provoke(page, "lose")  # the third loss
+    provoke(page, "lose twice")  # the third loss, and one more while what conversations begin at is made again
     expect(page.get_by_test_id("notice-recovering")).to_be_visible()
     expect(page.get_by_test_id("notice-recovering")).to_have_count(0, timeout=120_000)
     ready(page)
@@ -162,6 +172,14 @@ def test_python_without_room_is_told_with_what_to_do(page: Page) -> None:
     code = page.evaluate("rwkv.load('demo', { device: 'numpy', slots: 400 }).then(() => 'ready', (e) => e.code)")
     assert code == "no-memory"
     expect(page.get_by_test_id("error")).to_contain_text("choose a smaller model")
+
+
+def test_a_python_that_ends_while_a_model_loads_is_not_asked_again(page: Page) -> None:
+    provoke(page, "fatal")
+    code = page.evaluate("rwkv.load('demo').then(() => 'ready', (e) => e.code)")
+    assert code == "worker-crashed"
+    page.get_by_test_id("retry").click()
+    ready(page)
     page.reload()
     ready(page)
     page.evaluate(STATES)

@@ -228,8 +228,10 @@ export class Core {
 
   /** Whether an error says that the model is gone; then what is to be done is done. @param {RwkvError} error @param {Call | undefined} call undefined: not an answer */
   #isLoss(error, call) {
-    if (call && (this.#remote || !LOSSES.has(error.code) || call.op === "load")) return false;
-    if (error.code === "worker-crashed") this.#crashed(String(error.details.reason));
+    if (call && ((call.model && this.#remote) || !LOSSES.has(error.code))) return false;
+    const crashed = error.code === "worker-crashed";
+    if (!crashed && (this.#recovering || !this.#load?.info)) return false; // said of a model that has gone already
+    if (crashed) this.#crashed(String(error.details.reason));
     else this.#lose(error);
     return true;
   }
@@ -248,7 +250,7 @@ export class Core {
     this.#worker.terminate();
     this.#worker = this.#start();
     const error = new RwkvError("worker-crashed", { reason });
-    if (this.#remote || this.#recovering) for (const call of this.#calls.take((one) => !one.model)) call.reject(error);
+    if (this.#remote || this.#recovering) for (const call of this.#calls.take((one) => !(one.model && this.#remote))) call.reject(error);
     else this.#lose(error);
   }
 
@@ -301,7 +303,7 @@ export class Core {
           signal: load.abort.signal,
           onEvent: (progress) => this.tell("progress", progress),
         });
-        for (const [op, args] of this.#starts) await this.call(op, args, { model: true }).catch(() => {});
+        for (const [op, args] of this.#starts) await this.call(op, args, { model: true }).catch(unlessLost);
         return info;
       } catch (e) {
         if (!PASSING.has(RwkvError.from(e).code) || attempt === DELAYS.length || this.#load !== load) throw e;
@@ -315,4 +317,9 @@ export class Core {
     this.status = status;
     this.tell("state", status);
   }
+}
+
+/** A start that cannot be had again is told to whoever begins there; a loss is for whoever loads. @param {unknown} e */
+function unlessLost(e) {
+  if (LOSSES.has(RwkvError.from(e).code)) throw e;
 }
