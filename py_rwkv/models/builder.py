@@ -246,9 +246,8 @@ class Builder:
         given = self.scratch("embeddings", self.program.max_rows, columns)
         norm = self.vectors("ln0", ["blocks.0.ln0.weight", "blocks.0.ln0.bias"], columns)
         rows, found = self.row_index(tensor)
-        for first, table in self.slabs(
-            tensor, columns, "buffers"
-        ):  # a row a token: nothing gained by a texture, which takes longer to fill
+        # One row a token: nothing is gained by textures, which take longer to fill.
+        for first, table in self.slabs(tensor, columns, "buffers"):
             layout = w.layout(table.weights.encoding, columns, table.weights.held)
             constants = {"C": columns, "FIRST": first, "COUNT": table.rows, "WG": 16} | found | layout
             one_row = (table.weights.used + (table.scales.used if table.scales is not table.weights else 0)) // table.rows

@@ -58,36 +58,36 @@ def plan(buffers: Iterable[Buffer], tensors: Mapping[str, Any], shards: int) -> 
             tensor = tensors[part.tensor]
             index = part.tensor.removesuffix(".scale") + ".rows"
             if index in tensors and not part.distinct:
-                [rows_piece] = tensors[index].pieces
-                [piece] = tensor.pieces
-                item = 2 if tensors[index].dtype == "U16" else 4
+                item, below = _of_index(index, tensors)
                 if index not in kept:
                     kept.add(index)
-                    upload = Upload(rows_piece.offset, rows_piece.nbytes, keep=index, item=item, below=tensor.shape[0])
-                    order.append((rows_piece.shard, 0, len(order), upload))
-                order.append(
-                    (
-                        piece.shard,
-                        1,
-                        len(order),
-                        Upload(piece.offset, piece.nbytes, buffer.name, part.at, "", index, item, part.first, part.rows, part.row_bytes),
-                    )
-                )
+                    [rows_piece] = tensors[index].pieces
+                    what = Upload(rows_piece.offset, rows_piece.nbytes, keep=index, item=item, below=below)
+                    order.append((rows_piece.shard, 0, len(order), what))
+                [piece] = tensor.pieces
+                target = (buffer.name, part.at, "", index, item, part.first, part.rows, part.row_bytes)
+                what = Upload(piece.offset, piece.nbytes, *target)
+                order.append((piece.shard, 1, len(order), what))
                 continue
-            is_index = part.tensor.endswith(".rows")
-            below = tensors[part.tensor.removesuffix(".rows")].shape[0] if is_index else 0
-            item = part.row_bytes if is_index else 0
+            item, below = _of_index(part.tensor, tensors)
             for piece in tensor.pieces:
                 first = max(part.first, piece.first_row)
                 last = min(part.first + part.rows, piece.first_row + piece.nbytes // part.row_bytes)
                 if first < last:
                     at = piece.offset + (first - piece.first_row) * part.row_bytes
                     to = part.at + (first - part.first) * part.row_bytes
-                    upload = Upload(at, (last - first) * part.row_bytes, buffer.name, to, item=item, below=below)
-                    order.append((piece.shard, 1, len(order), upload))
+                    what = Upload(at, (last - first) * part.row_bytes, buffer.name, to, item=item, below=below)
+                    order.append((piece.shard, 1, len(order), what))
     for shard, _, _, upload in sorted(order, key=lambda o: o[:3]):
         out[shard].append(upload)
     return out
+
+
+def _of_index(name: str, tensors: Mapping[str, Any]) -> tuple[int, int]:
+    """Of a row index: the bytes of an item, and how many rows there are to choose from. Zeros for other tensors."""
+    if not name.endswith(".rows"):
+        return 0, 0
+    return 2 if tensors[name].dtype == "U16" else 4, tensors[name.removesuffix(".rows")].shape[0]
 
 
 def gathered(u: Upload, shard: bytes, kept: dict[str, bytes]) -> bytes:
