@@ -236,6 +236,8 @@ def _stored(name: str, data: object, shards: tuple[Shard, ...]) -> Stored:
         inside = p.shard < len(shards) and p.offset >= 8 and p.offset % 4 == 0 and p.offset + p.nbytes <= shards[p.shard].bytes
         _need(inside, f"a piece of {name[:80]} lies outside its shard")
         at += p.nbytes // row
+        whole = at == shape[0] or p.nbytes % 4 == 0  # devices are written in words, and the next piece begins where this one ends
+        _need(whole, f"a piece of {name[:80]} ends between multiples of 4 bytes")
         pieces.append(p)
     _need(at == shape[0], f"the pieces of {name[:80]} make {at} of {shape[0]} rows")
     return Stored(dtype, shape, tuple(pieces))

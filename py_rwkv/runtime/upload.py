@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from py_rwkv.checkpoint.safetensors import ITEMSIZE
 from py_rwkv.errors import RwkvError
 from py_rwkv.program import Buffer
 
@@ -47,7 +48,8 @@ class _Tensor(Protocol):
 
 
 def plan(buffers: Iterable[Buffer], tensors: Mapping[str, Any], shards: int) -> list[list[Upload]]:
-    """Uploads per shard, in the order they must happen. Raises RwkvError `missing-tensor` for a part the model does not hold."""
+    """Uploads per shard, in the order they must happen. Raises RwkvError `missing-tensor` for a part the model does not hold, `bad-manifest` for rows that
+    cannot be expanded from shards that come one after the other."""
     out: list[list[Upload]] = [[] for _ in range(shards)]
     kept: set[str] = set()
     order: list[tuple[int, int, int, Upload]] = []
@@ -59,12 +61,12 @@ def plan(buffers: Iterable[Buffer], tensors: Mapping[str, Any], shards: int) -> 
             index = part.tensor.removesuffix(".scale") + ".rows"
             if index in tensors and not part.distinct:
                 item, below = _of_index(index, tensors)
+                (rows, *more), (piece, *others) = tensors[index].pieces, tensor.pieces
+                if more or others or rows.shard > piece.shard:
+                    raise RwkvError("bad-manifest", reason=f"{part.tensor} or its index is cut, or its index comes later")
                 if index not in kept:
                     kept.add(index)
-                    [rows_piece] = tensors[index].pieces
-                    what = Upload(rows_piece.offset, rows_piece.nbytes, keep=index, item=item, below=below)
-                    order.append((rows_piece.shard, 0, len(order), what))
-                [piece] = tensor.pieces
+                    order.append((rows.shard, 0, len(order), Upload(rows.offset, rows.nbytes, keep=index, item=item, below=below)))
                 target = (buffer.name, part.at, "", index, item, part.first, part.rows, part.row_bytes)
                 what = Upload(piece.offset, piece.nbytes, *target)
                 order.append((piece.shard, 1, len(order), what))
@@ -87,7 +89,7 @@ def _of_index(name: str, tensors: Mapping[str, Any]) -> tuple[int, int]:
     """Of a row index: the bytes of an item, and how many rows there are to choose from. Zeros for other tensors."""
     if not name.endswith(".rows"):
         return 0, 0
-    return 2 if tensors[name].dtype == "U16" else 4, tensors[name.removesuffix(".rows")].shape[0]
+    return ITEMSIZE[tensors[name].dtype], tensors[name.removesuffix(".rows")].shape[0]
 
 
 def gathered(u: Upload, shard: bytes, kept: dict[str, bytes]) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 from models import engine_of, logits_of, packed
 from tiny_model import weights
 
+from py_rwkv.checkpoint.manifest import Manifest, Stored
 from py_rwkv.devices.numpy_device import NumpyDevice
 from py_rwkv.devices.wgpu_device import WgpuDevice
 from py_rwkv.errors import RwkvError
@@ -81,3 +82,26 @@ def test_an_index_of_rows_that_are_not_stored(name: str) -> None:
     with pytest.raises(RwkvError, match=f"{name} names row 1000 of") as e:
         asyncio.run(Engine.load(manifest, _Ready(Changed(shards, piece.shard, bytes(data))), NumpyDevice()))
     assert e.value.code == "bad-manifest"
+
+
+def cut(t: Stored) -> Stored:
+    """The same in two pieces."""
+    [p], row = t.pieces, t.nbytes // t.shape[0]
+    return replace(t, pieces=(p._replace(nbytes=4 * row), p._replace(offset=p.offset + 4 * row, nbytes=p.nbytes - 4 * row, first_row=4)))
+
+
+@pytest.mark.parametrize("name", ["emb.weight", "emb.weight.rows", "head.weight", "head.weight.rows", LAYER, f"{LAYER}.rows"])
+def test_what_is_stored_once_in_several_pieces(name: str) -> None:
+    """The table and the head are as good as whole ones; a matrix that has to be expanded is refused before anything is uploaded."""
+    manifest, shards = packed(pair(130, 301)[1])
+    changed = Manifest.from_json(replace(manifest, tensors=manifest.tensors | {name: cut(manifest.tensors[name])}).to_json())
+
+    async def logits(m: Manifest) -> np.ndarray:
+        return await logits_of(await Engine.load(m, _Ready(shards), NumpyDevice()), TOKENS)
+
+    if name.startswith(LAYER):
+        with pytest.raises(RwkvError, match=f"{LAYER} or its index is cut") as e:
+            asyncio.run(logits(changed))
+        assert e.value.code == "bad-manifest"
+    else:
+        assert np.array_equal(asyncio.run(logits(changed)), asyncio.run(logits(manifest)))

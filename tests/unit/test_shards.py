@@ -319,6 +319,17 @@ def test_rows_must_fit() -> None:
     assert code(lambda: Manifest.from_json(json.dumps(change("tensors/head.weight.rows", rows)))) == "bad-manifest"  # overlaps something
 
 
+def test_pieces_end_where_a_device_can_go_on() -> None:
+    data, end = change("total_bytes", MANIFEST["total_bytes"] + 128), MANIFEST["shards"][0]["bytes"]
+    data["shards"][0]["bytes"] += 128
+    scale = data["tensors"]["head.weight.scale"]
+    assert scale["dtype"] == "U8" and scale["shape"] == [40, 1] and end % 4 == 0
+    scale["pieces"] = [[0, end, 4, 0], [0, end + 16, 36, 4]]
+    assert len(Manifest.from_json(json.dumps(data)).tensors["head.weight.scale"].pieces) == 2
+    scale["pieces"] = [[0, end, 3, 0], [0, end + 16, 37, 3]]
+    assert code(lambda: Manifest.from_json(json.dumps(data))) == "bad-manifest"
+
+
 def paths(value: Any, at: str = "") -> list[str]:
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return ([at] if at else []) + [p for key, v in inner for p in paths(v, f"{at}/{key}" if at else str(key))]
